@@ -1,0 +1,36 @@
+# Every target sets up what it needs first; the second time that takes no time and no network.
+SHELL := /bin/bash
+BIN := .venv/bin
+SCENARIO ?= errors
+
+.PHONY: help setup demo test unit lint format check lock clean
+.DEFAULT_GOAL := help
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: ## Make .venv with the locked packages; install Prometheus and kubectl (Debian) where missing
+	@scripts/setup prometheus=prometheus kubectl=kubernetes-client
+
+demo: setup ## See a bad version being rolled back, on an embedded cluster and a real Prometheus (SCENARIO=errors)
+	@$(BIN)/watcher demo --scenario $(SCENARIO)
+
+test: setup ## Lint, types, layers, and all tests of tiers 1 and 2
+	@scripts/check
+	@scripts/test
+
+unit: setup ## The tests of the pure core only (seconds)
+	@$(BIN)/pytest -q tests/core
+
+lint: setup ## ruff, mypy (strict), import-linter
+	@scripts/check
+
+format: setup ## Format the code in place
+	@$(BIN)/ruff format watcher tests bench && $(BIN)/ruff check --fix-only -q watcher tests bench
+
+lock: setup ## Resolve the locked packages anew (hashes only)
+	@scripts/lock
+
+clean: ## Remove what the targets above made
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* dist
+	find watcher tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The embedded cluster, the example platform, and the scenarios that `watcher demo` runs."""

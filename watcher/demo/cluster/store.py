@@ -1,0 +1,246 @@
+"""The embedded cluster's memory: objects with resource versions, and a bounded history that watches read.
+
+It exists so that the API and the controllers share one truth. What always holds: every change gets the next
+resource version, a stale one is refused, and nobody outside ever holds an object of the store itself (what goes in
+and what comes out is copied). It lives in one asyncio loop and needs no locks; no method awaits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from watcher.demo.cluster.resources import Kind
+
+Object = dict[str, Any]
+"""One Kubernetes object as JSON: apiVersion, kind, metadata, and the rest."""
+
+HISTORY = 4096
+"""How many changes are remembered. A watch that starts further back is answered 410 Gone."""
+
+
+class StoreError(Exception):
+    """A refusal, with the HTTP code and the machine-readable reason that the real API server would give."""
+
+    code = 500
+    reason = "InternalError"
+
+
+class NotFound(StoreError):
+    code, reason = 404, "NotFound"
+
+
+class AlreadyExists(StoreError):
+    code, reason = 409, "AlreadyExists"
+
+
+class Conflict(StoreError):
+    code, reason = 409, "Conflict"
+
+
+class Gone(StoreError):
+    code, reason = 410, "Expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change as watches see it. `object` is the state after it (before it, for DELETED, at the new version)."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    version: int
+    kind: Kind
+    object: Object
+    before: Object | None
+    """The state before it: a watch with a selector needs both to know whether the object came or went."""
+
+
+class Store:
+    """All objects, by (group, plural), namespace and name. `now` is the clock for timestamps."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self._objects: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
+        self._versions = itertools.count(1)
+        self._version = 0
+        self._history: deque[Change] = deque(maxlen=HISTORY)
+        self._changed = asyncio.Event()
+        self._kinds: dict[tuple[str, str], Kind] = {}
+
+    # -- kinds --------------------------------------------------------------------------------------------------
+
+    def register(self, kind: Kind) -> None:
+        self._kinds[kind.key] = kind
+        self._objects.setdefault(kind.key, {})
+
+    def unregister(self, kind: Kind) -> None:
+        self._kinds.pop(kind.key, None)
+        self._objects.pop(kind.key, None)
+
+    @property
+    def kinds(self) -> Iterable[Kind]:
+        return tuple(self._kinds.values())
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """The latest resource version."""
+        return self._version
+
+    def timestamp(self) -> str:
+        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        return copy.deepcopy(self._find(kind, namespace, name))
+
+    def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        found = self._objects[kind.key].get((namespace, name))
+        return copy.deepcopy(found) if found is not None else None
+
+    def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
+        """All objects of a kind, in one namespace or (None) in all, ordered by namespace and name."""
+        rows = sorted(self._objects[kind.key].items())
+        return [copy.deepcopy(found) for (where, _), found in rows if namespace in (None, where)]
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def create(self, kind: Kind, body: Object) -> Object:
+        """Add an object; fills uid, creationTimestamp, generation, resourceVersion, and the name by generateName."""
+        body = copy.deepcopy(body)
+        meta = body.setdefault("metadata", {})
+        if not meta.get("name") and meta.get("generateName"):
+            meta["name"] = meta["generateName"] + uuid.uuid4().hex[:5]
+        namespace = meta.get("namespace", "") if kind.namespaced else ""
+        if (namespace, meta["name"]) in self._objects[kind.key]:
+            raise AlreadyExists(f'{kind.plural} "{meta["name"]}" already exists')
+        meta["uid"] = str(uuid.uuid4())
+        meta["creationTimestamp"] = self.timestamp()
+        meta["generation"] = 1
+        body["apiVersion"], body["kind"] = kind.api_version, kind.kind
+        return self._commit("ADDED", kind, body, None)
+
+    def replace(self, kind: Kind, body: Object, *, subresource: str = "") -> Object:
+        """Put a whole object. A `metadata.resourceVersion` in it must be the current one, else Conflict.
+
+        With subresource "status" only status is taken, without it status is kept (for kinds that have one). The
+        generation goes up when anything but metadata and status changed. An unchanged object makes no change.
+        A deletion that waited for its last finalizer is carried out.
+        """
+        body = copy.deepcopy(body)
+        meta = body["metadata"]
+        namespace = meta.get("namespace", "") if kind.namespaced else ""
+        current = self._find(kind, namespace, meta["name"])
+        now = current["metadata"]
+        if meta.get("resourceVersion") not in (None, "", now["resourceVersion"]):
+            raise Conflict(
+                f'Operation cannot be fulfilled on {kind.plural} "{meta["name"]}": the object has been modified; '
+                "please apply your changes to the latest version and try again"
+            )
+        if meta.get("uid") not in (None, "", now["uid"]):
+            raise Conflict(f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {now['uid']}")
+        if subresource == "status":
+            new = copy.deepcopy(current)
+            new.pop("status", None)
+            if "status" in body:
+                new["status"] = body["status"]
+        else:
+            new = body
+            if kind.status_subresource:
+                new.pop("status", None)
+                if "status" in current:
+                    new["status"] = copy.deepcopy(current["status"])
+        new["apiVersion"], new["kind"] = kind.api_version, kind.kind
+        for fixed in (
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "deletionTimestamp",
+            "namespace",
+            "resourceVersion",
+        ):
+            if fixed in now:
+                new["metadata"][fixed] = now[fixed]
+            else:
+                new["metadata"].pop(fixed, None)
+        if new == current:
+            return copy.deepcopy(current)
+        if _spec(new) != _spec(current):
+            new["metadata"]["generation"] = now["generation"] + 1
+        if now.get("deletionTimestamp") and not new["metadata"].get("finalizers"):
+            return self._commit("DELETED", kind, new, current)
+        return self._commit("MODIFIED", kind, new, current)
+
+    def update(self, kind: Kind, namespace: str, name: str, change: Callable[[Object], None]) -> Object:
+        """Change an object in place, status and deletionTimestamp included: for controllers, which run in this loop."""
+        current = self._find(kind, namespace, name)
+        new = copy.deepcopy(current)
+        change(new)
+        if new == current:
+            return new
+        if _spec(new) != _spec(current):
+            new["metadata"]["generation"] = current["metadata"]["generation"] + 1
+        return self._commit("MODIFIED", kind, new, current)
+
+    def delete(self, kind: Kind, namespace: str, name: str) -> Object:
+        """Remove an object at once; with finalizers it is only marked and goes when the last one is taken away."""
+        current = self._find(kind, namespace, name)
+        if current["metadata"].get("finalizers"):
+            return self.update(
+                kind,
+                namespace,
+                name,
+                lambda o: o["metadata"].setdefault("deletionTimestamp", self.timestamp()),
+            )
+        return self._commit("DELETED", kind, copy.deepcopy(current), current)
+
+    # -- watching -----------------------------------------------------------------------------------------------
+
+    def since(self, version: int) -> list[Change]:
+        """Every change after `version`, oldest first; Gone when the history does not reach back that far."""
+        if self._history and version < self._history[0].version - 1:
+            raise Gone(f"too old resource version: {version} ({self._history[0].version})")
+        return [change for change in self._history if change.version > version]
+
+    async def wait(self, version: int) -> None:
+        """Return as soon as there is a change after `version`."""
+        while self._version <= version:
+            await self._changed.wait()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _find(self, kind: Kind, namespace: str, name: str) -> Object:
+        try:
+            return self._objects[kind.key][(namespace if kind.namespaced else "", name)]
+        except KeyError:
+            raise NotFound(f'{_resource(kind)} "{name}" not found') from None
+
+    def _commit(
+        self, type_: Literal["ADDED", "MODIFIED", "DELETED"], kind: Kind, new: Object, before: Object | None
+    ) -> Object:
+        meta = new["metadata"]
+        self._version = next(self._versions)
+        meta["resourceVersion"] = str(self._version)
+        where = (meta.get("namespace", "") if kind.namespaced else "", meta["name"])
+        if type_ == "DELETED":
+            del self._objects[kind.key][where]
+        else:
+            self._objects[kind.key][where] = new
+        self._history.append(Change(type_, self._version, kind, copy.deepcopy(new), copy.deepcopy(before)))
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return copy.deepcopy(new)
+
+
+def _resource(kind: Kind) -> str:
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
+def _spec(body: Object) -> Object:
+    return {key: value for key, value in body.items() if key not in ("metadata", "status")}

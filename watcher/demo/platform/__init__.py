@@ -1,0 +1,1 @@
+"""The example platform: a chat service that can misbehave, and the clients that use it."""

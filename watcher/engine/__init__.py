@@ -1,0 +1,1 @@
+"""The loops: one worker per Release, leader lease, config reload, notifier."""
