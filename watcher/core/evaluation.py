@@ -1,0 +1,336 @@
+"""One rule over time, as a fold: `advance(rule, state, sample) -> state`. Live, resumed and backtest are this fold.
+
+Always holds: only numbers count towards a breach, and only numbers take one back; what could not be seen does neither.
+A breach is latched: once `RuleState.breach` is set, nothing changes it. A sample at or before the last one changes
+nothing, so it does no harm to fold a time twice. Times are Unix seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from watcher.core.models import Model
+from watcher.core.readings import Answer, Failed, NoData, Number, Reading, Row, Several
+from watcher.core.rules import BoundRule, Reduce, Threshold
+from watcher.core.units import format_value, say_duration
+
+SAME_TIME = 0.0005
+"""Two times are one when they differ by less: Prometheus keeps milliseconds."""
+
+
+class Outcome(StrEnum):
+    """What one evaluation of one rule gave."""
+
+    PASS = "pass"  # noqa: S105 - the word of the design
+    BREACH = "breach"
+    NO_DATA = "noData"
+    THIN = "thin"
+    ERROR = "error"
+    PENDING = "pending"
+
+
+BLIND = frozenset({Outcome.NO_DATA, Outcome.THIN, Outcome.ERROR})
+"""Outcomes that say nothing about the version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was read for one rule at one evaluation time. `traffic` is None when the rule asks for none."""
+
+    at: float
+    value: Reading
+    traffic: Reading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Why and when a rule's condition was met. `value` is None when it was met by blindness."""
+
+    at: float
+    since: float
+    value: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """What is known of one rule after its samples so far."""
+
+    at: float | None = None
+    """The last evaluated time."""
+    outcome: Outcome = Outcome.PENDING
+    since: float | None = None
+    """When `outcome` began."""
+    run: int = 0
+    """How many evaluations in a row gave `outcome`."""
+    value: float | None = None
+    """The last evaluation's number, if it gave one."""
+    detail: str = ""
+    """Why the last evaluation gave none."""
+    evaluated: int = 0
+    """How many evaluations gave a real outcome."""
+    streak: int = 0
+    """How many real outcomes in a row were breaching, the last one included."""
+    streak_since: float | None = None
+    recent: tuple[tuple[float, bool], ...] = ()
+    """Time and breaching of the last real outcomes, as many as `breaches` looks at."""
+    blind: int = 0
+    """How many evaluations at the end were blind, of whatever kind."""
+    breach: Breach | None = None
+    """Set once, for ever."""
+
+
+class RuleReport(Model):
+    """One rule for people and programs: where it stands, or why it was breached."""
+
+    id: str
+    outcome: Outcome
+    value: float | None
+    """The number, in base units. None without one, and when it is infinite (JSON cannot say so; `message` does)."""
+    threshold: str
+    message: str
+    since: float | None
+    evaluated: int
+    breached: bool
+    breached_at: float | None
+
+
+def initial(rule: BoundRule) -> RuleState:
+    """The state before the first sample."""
+    return RuleState()
+
+
+def advance(rule: BoundRule, state: RuleState, sample: Sample) -> RuleState:
+    """The state after one more sample."""
+    if state.at is not None and sample.at <= state.at:
+        return state
+    outcome, value, detail = _seen(rule, sample)
+    same = outcome == state.outcome
+    state = replace(
+        state,
+        at=sample.at,
+        outcome=outcome,
+        since=state.since if same else sample.at,
+        run=state.run + 1 if same else 1,
+        value=value,
+        detail=detail,
+        blind=state.blind + 1 if outcome in BLIND else 0,
+    )
+    if outcome not in BLIND:
+        state = _counted(rule, state, sample.at, breaching=outcome is Outcome.BREACH)
+    return state if state.breach else replace(state, breach=_breach(rule, state, sample.at))
+
+
+def fold(rule: BoundRule, state: RuleState, samples: Sequence[Sample]) -> RuleState:
+    """The state after several samples, in the order of their times."""
+    for sample in samples:
+        state = advance(rule, state, sample)
+    return state
+
+
+def _seen(rule: BoundRule, sample: Sample) -> tuple[Outcome, float | None, str]:
+    """One evaluation by itself: outcome, number, and why there is none."""
+    if rule.traffic_at_least is not None:
+        traffic = sample.traffic
+        if traffic is None:
+            return Outcome.ERROR, None, "its traffic was not asked for"
+        if isinstance(traffic, Failed | Several):
+            return Outcome.ERROR, None, f"its traffic: {_reason(traffic)}"
+        amount = traffic.value if isinstance(traffic, Number) else 0.0
+        if not amount >= rule.traffic_at_least.number:
+            seen = format_value(amount, rule.traffic_at_least.unit)
+            return Outcome.THIN, None, f"{seen} where at least {rule.traffic_at_least} is needed"
+    match sample.value:
+        case Number(value) if not math.isnan(value):
+            return (Outcome.BREACH if rule.threshold.breached_by(value) else Outcome.PASS), value, ""
+        case Number() | NoData():
+            passes = rule.on_no_data == "pass"
+            return (Outcome.PASS if passes else Outcome.NO_DATA), None, "no data"
+        case Failed() | Several() as unusable:
+            return Outcome.ERROR, None, _reason(unusable)
+        case never:
+            assert_never(never)
+
+
+def _reason(reading: Failed | Several) -> str:
+    if isinstance(reading, Failed):
+        return reading.reason
+    differ = f" (they differ in {', '.join(reading.labels)})" if reading.labels else ""
+    return f"several series where one number is needed{differ}; aggregate them in the query, or say how to reduce them"
+
+
+def _counted(rule: BoundRule, state: RuleState, at: float, *, breaching: bool) -> RuleState:
+    """The state with one more real outcome in its counts."""
+    keep = rule.breaches.of if rule.breaches else 0
+    return replace(
+        state,
+        evaluated=state.evaluated + 1,
+        streak=state.streak + 1 if breaching else 0,
+        streak_since=(at if state.streak_since is None else state.streak_since) if breaching else None,
+        recent=(*state.recent, (at, breaching))[-keep:] if keep else (),
+    )
+
+
+def _breach(rule: BoundRule, state: RuleState, at: float) -> Breach | None:
+    """The breach that the newest evaluation completes, if it does."""
+    since = at if state.since is None else state.since
+    if state.outcome is Outcome.NO_DATA and rule.on_no_data == "breach" and _lasted(rule, state.run):
+        message = f"{rule.name} gave no data for {say_duration(rule.for_)}, which this rule counts as a breach"
+        return Breach(at, since, None, message)
+    if state.outcome is Outcome.ERROR and rule.on_error == "breach" and _lasted(rule, state.run):
+        lasted = f"{rule.name} could not be evaluated for {say_duration(rule.for_)}"
+        return Breach(at, since, None, f"{lasted}, which this rule counts as a breach: {state.detail}")
+    if state.outcome is not Outcome.BREACH or state.value is None:
+        return None
+    was = f"{rule.name} was {_against(rule.threshold, state.value)}"
+    if rule.breaches is not None:
+        breaching = [time for time, breached in state.recent if breached]
+        if len(breaching) < rule.breaches.count:
+            return None
+        counted = f"in {len(breaching)} of the last {len(state.recent)} evaluations"
+        return Breach(at, breaching[0], state.value, f"{was} {counted}")
+    if not _lasted(rule, state.streak):
+        return None
+    lasted = f" for {say_duration(rule.for_)}" if rule.for_ else ""
+    return Breach(at, at if state.streak_since is None else state.streak_since, state.value, was + lasted)
+
+
+def _lasted(rule: BoundRule, evaluations: int) -> bool:
+    """Whether so many evaluations in a row span the rule's `for`."""
+    return (evaluations - 1) * rule.interval >= rule.for_
+
+
+def _against(threshold: Threshold, value: float) -> str:
+    """`4.2% (limit 1%)`, with as many digits as it takes to tell the two apart."""
+    unit = threshold.range[0].unit
+    limits = [limit.number for limit in threshold.range]
+    text = format_value(value, unit)
+    for digits in (4, 6, 9, 17):
+        if value in limits or all(text != format_value(limit, unit, digits - 1) for limit in limits):
+            break
+        text = format_value(value, unit, digits)
+    return f"{text} ({'limits' if threshold.outside else 'limit'} {threshold.limit})"
+
+
+def report(rule: BoundRule, state: RuleState) -> RuleReport:
+    """Where a rule stands: its latched breach if there is one, else its last evaluation."""
+    breach = state.breach
+    value = breach.value if breach else state.value
+    return RuleReport(
+        id=rule.id,
+        outcome=Outcome.BREACH if breach else state.outcome,
+        value=value if value is not None and math.isfinite(value) else None,
+        threshold=str(rule.threshold),
+        message=breach.message if breach else _standing(rule, state),
+        since=breach.since if breach else state.since,
+        evaluated=state.evaluated,
+        breached=breach is not None,
+        breached_at=breach.at if breach else None,
+    )
+
+
+def _standing(rule: BoundRule, state: RuleState) -> str:
+    """A sentence about the last evaluation of a rule that is not breached."""
+    if state.outcome is Outcome.PENDING:
+        return f"{rule.name} has not been evaluated yet"
+    if state.outcome is Outcome.THIN:
+        return f"too little traffic for {rule.name}: {state.detail}"
+    if state.outcome is Outcome.ERROR:
+        return f"{rule.name} could not be evaluated: {state.detail}"
+    if state.value is None:
+        return f"{rule.name} has no data" + (", which counts as a pass" if state.outcome is Outcome.PASS else "")
+    now = f"{rule.name} is {_against(rule.threshold, state.value)}"
+    if state.outcome is Outcome.PASS:
+        return now
+    if rule.breaches is not None:
+        breaching = sum(breached for _, breached in state.recent)
+        return f"{now}, {breaching} of the {rule.breaches.count} times in {rule.breaches.of} that make a breach"
+    so_far = say_duration((state.streak - 1) * rule.interval)
+    return f"{now} for {so_far} of {say_duration(rule.for_)}"
+
+
+def reading_at(answer: Answer, at: float, reduce: Reduce | None) -> Reading:
+    """What a range answer says for one evaluation time. NaN is NoData, infinities are numbers."""
+    if isinstance(answer, NoData | Failed):
+        return answer
+    found = [(row, value) for row in answer.rows if (value := _point(row, at)) is not None]
+    if len(found) > 1 and reduce is None:
+        return Several(_differing([row for row, _ in found]))
+    values = [value for _, value in found if not math.isnan(value)]
+    if not values:
+        return NoData()
+    number = values[0] if reduce is None else _reduced(values, reduce)
+    return NoData() if math.isnan(number) else Number(number)
+
+
+def sample_at(rule: BoundRule, at: float, value: Answer, traffic: Answer | None) -> Sample:
+    """The sample of one rule at one evaluation time, from the answers to its queries."""
+    return Sample(at, reading_at(value, at, rule.reduce), None if traffic is None else reading_at(traffic, at, None))
+
+
+def _point(row: Row, at: float) -> float | None:
+    exact = row.points.get(at)
+    if exact is not None:
+        return exact
+    return next((value for time, value in row.points.items() if abs(time - at) < SAME_TIME), None)
+
+
+def _differing(rows: Sequence[Row]) -> tuple[str, ...]:
+    names = {name for row in rows for name in row.labels}
+    return tuple(sorted(name for name in names if len({row.labels.get(name, "") for row in rows}) > 1))
+
+
+def _reduced(values: Sequence[float], reduce: Reduce) -> float:
+    match reduce:
+        case "max":
+            return max(values)
+        case "min":
+            return min(values)
+        case "sum":
+            return sum(values)
+        case "avg":
+            return sum(values) / len(values)
+        case never:
+            assert_never(never)
+
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def evaluation_times(
+    switched_at: float, interval: timedelta, warm_up: timedelta, start_after: float | None, until: float
+) -> list[float]:
+    """The fixed evaluation times after `start_after` (all of them if None), up to and including `until`.
+
+    They are `origin + k * interval` for k >= 1, not before `origin + warm_up`, where `origin` is the first whole second
+    at or after `switched_at`. All arguments are finite.
+    """
+    origin = math.ceil(switched_at)
+    first, last = _grid(origin, interval, warm_up, until)
+    if start_after is not None:
+        first = max(first, _microseconds(start_after - origin) // (interval // _MICROSECOND) + 1)
+    return [_time(origin, interval, k) for k in range(first, last + 1)]
+
+
+def evaluations_due(rule: BoundRule, switched_at: float, until: float) -> int:
+    """How many evaluation times a rule has up to and including `until`."""
+    first, last = _grid(math.ceil(switched_at), rule.interval, rule.warm_up, until)
+    return max(0, last - first + 1)
+
+
+def _grid(origin: int, interval: timedelta, warm_up: timedelta, until: float) -> tuple[int, int]:
+    """The first and the last k; the last is below the first when none is due."""
+    return max(1, -(-warm_up // interval)), _microseconds(until - origin) // (interval // _MICROSECOND)
+
+
+def _time(origin: int, interval: timedelta, k: int) -> float:
+    return (origin * 1_000_000 + k * (interval // _MICROSECOND)) / 1_000_000
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)

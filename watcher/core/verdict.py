@@ -1,0 +1,108 @@
+"""What the rules say together, as a pure function of their states; the order of the rules makes no difference.
+
+A breach of an enforcing rule is a rollback for ever. What could not be seen is neither a failure nor a success: it
+holds a watch that runs, and keeps one that has ended from passing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from watcher.core.evaluation import Outcome, RuleState, evaluations_due, report
+from watcher.core.rules import BoundRule
+
+LASTING = 3
+"""A watch that has ended does not pass when this many evaluations of a rule were blind at its end."""
+
+
+class Verdict(StrEnum):
+    """What the rules together say."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+    PASS = "pass"  # noqa: S105 - the word of the design
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """How many real outcomes a rule needs for a pass: this share of those due, and at least so many."""
+
+    share: float = 0.5
+    at_least: int = 3
+
+    def of(self, due: int) -> int:
+        """The number needed. Never more than were due, but always one: what was never seen cannot pass."""
+        return max(1, min(due, max(self.at_least, math.ceil(due * self.share))))
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and what it rests on."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    """Sentences: for a rollback the breaches, oldest first; else one for each rule that keeps it from passing."""
+    breached: tuple[str, ...] = ()
+    """The enforcing rules that are breached, by id, in the order of their breaches."""
+    blind: tuple[str, ...] = ()
+    """The enforcing rules whose last evaluation saw nothing, by id."""
+
+
+def verdict(
+    rules: Sequence[tuple[BoundRule, RuleState]],
+    *,
+    switched_at: float,
+    at: float,
+    ended: bool,
+    minimum: Minimum = Minimum(),
+) -> Judgement:
+    """The verdict at `at` (Unix seconds), when every evaluation due until then has been folded into the states.
+
+    While the watch runs: `rollback`, `hold` (a rule is blind, pending, or breaching but not for long enough), or `pass`
+    (nothing is wrong so far). When it has `ended`, `inconclusive` takes the place of `hold`.
+    """
+    enforcing = sorted((pair for pair in rules if pair[0].enforcing), key=lambda pair: pair[0].id)
+    breached = sorted(
+        ((state.breach.at, rule.id, state.breach.message) for rule, state in enforcing if state.breach is not None)
+    )
+    blind = tuple(rule.id for rule, state in enforcing if state.blind)
+    if breached:
+        ids = tuple(rule_id for _, rule_id, _ in breached)
+        return Judgement(Verdict.ROLLBACK, tuple(message for _, _, message in breached), ids, blind)
+    if not enforcing:
+        return Judgement(Verdict.PASS, ("no rule enforces anything",))
+    if ended:
+        doubts = [
+            _doubt_at_end(rule, state, minimum, evaluations_due(rule, switched_at, at)) for rule, state in enforcing
+        ]
+    else:
+        doubts = [_doubt(rule, state) for rule, state in enforcing]
+    reasons = tuple(doubt for doubt in doubts if doubt is not None)
+    if reasons:
+        return Judgement(Verdict.INCONCLUSIVE if ended else Verdict.HOLD, reasons, blind=blind)
+    count = len(enforcing)
+    return Judgement(Verdict.PASS, (f"{count} {'rule passes' if count == 1 else 'rules pass'}",), blind=blind)
+
+
+def _doubt(rule: BoundRule, state: RuleState) -> str | None:
+    """What keeps a rule from being fine while the watch runs."""
+    if state.blind or state.streak or state.outcome is Outcome.PENDING:
+        return report(rule, state).message
+    return None
+
+
+def _doubt_at_end(rule: BoundRule, state: RuleState, minimum: Minimum, due: int) -> str | None:
+    """What keeps a rule from passing when the watch has ended."""
+    needed = minimum.of(due)
+    if state.evaluated < needed:
+        return (
+            f"{rule.name} gave a result in {state.evaluated} of {due} evaluations, {needed} are needed; "
+            f"at last {report(rule, state).message}"
+        )
+    if state.streak or state.blind >= LASTING:
+        return f"at the end {report(rule, state).message}"
+    return None
