@@ -2,13 +2,14 @@
 
 It exists so that every failure a release can run into is one word in an environment variable. What always holds: a
 fault that only real traffic can show (errors, latency, memory, cpu, conversions, payload, crash, unreadiness) begins
-after the first real chat request, so that every test before the switch passes; shares are exact (every fifth request
-for 0.2), not random; and what uses up the machine (memory, cpu) stops growing as soon as traffic has gone elsewhere.
+after the first real chat request, so that every test before the switch passes; shares are evenly spread and the same in
+every run, not random; and what uses up the machine (memory, cpu) pauses as soon as traffic has gone elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 import sys
@@ -26,6 +27,8 @@ QUIET_AFTER = 2.0
 
 MEMORY_CEILING = 640 * 1024 * 1024
 """Bytes at which a memory leak stops, so that a forgotten demo does not eat the machine."""
+
+GOLDEN = (5**0.5 - 1) / 2
 
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -131,20 +134,20 @@ _READERS: dict[str, Callable[[str], float | int | bool]] = {
 
 
 class Share:
-    """Says yes to an exact share of the times it is asked: with 0.2 the fifth, the tenth, and so on. Thread-safe."""
+    """Says yes to a share of the times it is asked, evenly spread and the same in every run. Thread-safe.
+
+    Multiples of the golden ratio, modulo 1, fill the unit interval evenly: after any number of calls the count is
+    within two or so of the exact share, and no rhythm in what clients send can keep one handler out of it.
+    """
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._debt = 0.0
+        self._asked = itertools.count(1)
         self._lock = threading.Lock()
 
     def __call__(self) -> bool:
         with self._lock:
-            self._debt += self._share
-            if self._debt < 1 - 1e-9:
-                return False
-            self._debt -= 1
-            return True
+            return next(self._asked) * GOLDEN % 1 < self._share
 
 
 class Faults:
