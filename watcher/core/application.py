@@ -1,0 +1,219 @@
+"""The Application file: one blue/green pair, and how its releases are tested, watched and kept.
+
+Every default of a release's life stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from watcher.core.models import ApiVersion, Duration, Model, Name, PositiveDuration
+from watcher.core.rules import RuleOverride
+from watcher.core.units import Invalid
+from watcher.core.windows import Day, clock_time, zone_name
+
+Color = Literal["blue", "green"]
+COLORS: tuple[Color, Color] = ("blue", "green")
+
+
+class Metadata(Model):
+    """Name and namespace, as in every Kubernetes-style file."""
+
+    name: Name
+    namespace: Name
+
+
+class ColorSpec(Model):
+    """The Deployment behind one colour."""
+
+    deployment: Name
+
+
+class Colors(Model):
+    """Both colours."""
+
+    blue: ColorSpec
+    green: ColorSpec
+
+    def of(self, color: str) -> ColorSpec:
+        return self.blue if color == "blue" else self.green
+
+    @model_validator(mode="after")
+    def _two(self) -> Self:
+        if self.blue.deployment == self.green.deployment:
+            raise Invalid("blue and green name the same deployment", "give each colour one of its own", path=("green",))
+        return self
+
+
+class Preview(Model):
+    """A Service that always selects the idle colour, for tests before the switch."""
+
+    service: Name
+
+
+class Window(Model):
+    """A time in which releases may move traffic. Going back never waits for one."""
+
+    days: Annotated[list[Day], Field(min_length=1)]
+    from_: Annotated[str, AfterValidator(clock_time)] = Field(alias="from")
+    to: Annotated[str, AfterValidator(clock_time)]
+    timezone: Annotated[str, AfterValidator(zone_name)] = "UTC"
+
+
+class Freeze(Model):
+    """Days (both included) in which no release begins."""
+
+    from_: date = Field(alias="from")
+    to: date
+    reason: str = ""
+    timezone: Annotated[str, AfterValidator(zone_name)] = "UTC"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.to < self.from_:
+            raise Invalid("a freeze ends before it begins", "swap from and to", path=("to",))
+        return self
+
+
+class Expect(Model):
+    """What a good answer looks like. Without a status any 2xx is good."""
+
+    status: int | list[int] | None = None
+    text: str | None = None
+    json_: dict[str, str | int | float | bool | None] = Field(default={}, alias="json")
+    latency: Duration | None = None
+
+
+class HttpCheck(Model):
+    """One HTTP request, tried until it succeeds `within`, and then required to keep succeeding `for` a time."""
+
+    path: Annotated[str, Field(pattern=r"^/")]
+    method: Literal["GET", "HEAD", "POST", "PUT"] = "GET"
+    port: int | None = None
+    headers: dict[str, str] = {}
+    body: str | None = None
+    expect: Expect = Expect()
+    every: PositiveDuration = timedelta(seconds=1)
+    for_: Duration = Field(default=timedelta(0), alias="for")
+    within: Duration = timedelta(seconds=10)
+    timeout: PositiveDuration = timedelta(seconds=5)
+
+
+class Check(Model):
+    """One check of a stage."""
+
+    name: Name | None = None
+    http: HttpCheck
+
+    def title(self, index: int) -> str:
+        return self.name or f"{index}"
+
+
+class Tests(Model):
+    """What the new version must pass: smoke and verification before the switch, health before and after it."""
+
+    smoke: list[Check] = []
+    verification: list[Check] = []
+    health: list[Check] = []
+
+
+class PodHealth(Model):
+    """What the watch demands of the new colour's pods; it needs no Prometheus."""
+
+    restarts: Annotated[int, Field(ge=0)] = 0
+    """More container failures than this after the flip, over all pods, and traffic goes back."""
+    not_ready: Duration = timedelta(seconds=30)
+    """One pod not ready for this long, and traffic goes back."""
+    no_endpoints: Duration = timedelta(seconds=3)
+    """No ready endpoint at all for this long, and traffic goes back."""
+
+
+class RuleUse(Model):
+    """A RuleSet in this Application, with what is different here. `rule` narrows it to one rule."""
+
+    rule_set: Name
+    rule: Name | None = None
+    override: RuleOverride = RuleOverride()
+
+
+class Watch(Model):
+    """The time after the flip."""
+
+    duration: Duration = timedelta(minutes=15)
+    interval: Duration = timedelta(seconds=10)
+    rules: list[Name | RuleUse] = []
+    mode: Literal["enforce", "observe"] = "enforce"
+    on_inconclusive: Literal["hold", "rollback"] = "hold"
+    pods: PodHealth = PodHealth()
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.interval < timedelta(seconds=1):
+            raise Invalid("an interval under 1s is too short", "write 1s or more", path=("interval",))
+        if self.duration < self.interval:
+            raise Invalid(
+                "the watch is shorter than its interval: nothing would be evaluated", "write more", path=("duration",)
+            )
+        return self
+
+
+class Previous(Model):
+    """What becomes of the colour that is idle after a Release has ended."""
+
+    keep: Duration = timedelta(minutes=30)
+    then: Literal["scaleDown", "keep"] = "scaleDown"
+
+
+class Deadlines(Model):
+    """How long each phase may take before it gives up (before the flip) or shouts (after it)."""
+
+    deploying: Duration = timedelta(minutes=10)
+    testing: Duration = timedelta(minutes=15)
+    approval: Duration = timedelta(hours=24)
+    switching: Duration = timedelta(minutes=1)
+    verifying: Duration = timedelta(minutes=2)
+
+
+class Spec(Model):
+    """See DESIGN.md 5 and docs/applications.md."""
+
+    service: Name
+    selector_key: Annotated[str, Field(min_length=1)] = "color"
+    colors: Colors
+    preview: Preview | None = None
+    windows: list[Window] = []
+    freezes: list[Freeze] = []
+    tests: Tests = Tests()
+    approval: Literal["none", "beforeSwitch"] = "none"
+    watch: Watch = Watch()
+    previous: Previous = Previous()
+    deadlines: Deadlines = Deadlines()
+
+
+class Application(Model):
+    """One blue/green pair."""
+
+    api_version: ApiVersion
+    kind: Literal["Application"]
+    metadata: Metadata
+    spec: Spec
+
+    @property
+    def name(self) -> str:
+        return self.metadata.name
+
+    @property
+    def namespace(self) -> str:
+        return self.metadata.namespace
+
+    def deployment(self, color: str) -> str:
+        """The name of the Deployment behind a colour."""
+        return self.spec.colors.of(color).deployment
+
+
+def other(color: str) -> Color:
+    """The opposite colour."""
+    return "green" if color == "blue" else "blue"

@@ -1,0 +1,45 @@
+"""The life of a Release as one total function: `step(release, observed, now) -> (release, effects)`.
+
+What always holds: it reads no clock and does no input or output; the same arguments give the same answer; every phase
+is handled; and whatever step a worker is killed at, taking `step` again from the status in the cluster goes on.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from watcher.core.effects import Effect
+from watcher.core.lifecycle.after import verifying, watching
+from watcher.core.lifecycle.before import awaiting_approval, deploying, pending, testing
+from watcher.core.lifecycle.ended import ended
+from watcher.core.lifecycle.flip import rolling_back, switching
+from watcher.core.lifecycle.turn import PhaseStep, Turn
+from watcher.core.observed import Observed
+from watcher.core.release import Phase, Release
+
+PHASES: dict[Phase, PhaseStep] = {
+    Phase.PENDING: pending,
+    Phase.DEPLOYING: deploying,
+    Phase.TESTING: testing,
+    Phase.AWAITING_APPROVAL: awaiting_approval,
+    Phase.SWITCHING: switching,
+    Phase.VERIFYING: verifying,
+    Phase.WATCHING: watching,
+    Phase.ROLLING_BACK: rolling_back,
+    Phase.COMPLETED: ended,
+    Phase.ROLLED_BACK: ended,
+    Phase.FAILED: ended,
+    Phase.ABORTED: ended,
+    Phase.SUPERSEDED: ended,
+}
+
+
+def step(release: Release, observed: Observed, now: datetime) -> tuple[Release, tuple[Effect, ...]]:
+    """The Release after one step, and what is to be done once its new status is safely written.
+
+    Args:
+        release: as the cluster has it.
+        observed: the world as it was just read.
+        now: aware UTC time of the injected clock.
+    """
+    return PHASES[release.phase](Turn(release, observed, now))

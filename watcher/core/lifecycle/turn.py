@@ -1,0 +1,165 @@
+"""One turn of a Release: what every phase needs to look at the world and to say what is next.
+
+What always holds: a turn never changes anything; it returns a new Release and the effects it wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from watcher.core.application import Application, Watch
+from watcher.core.effects import CancelChecks, Effect, Tell, Wake
+from watcher.core.observed import ColorView, Observed
+from watcher.core.release import Colors, Condition, Decision, Keep, Phase, Pinned, Release, Status
+from watcher.core.units import format_duration
+
+Step = tuple[Release, tuple[Effect, ...]]
+
+RETRY = timedelta(milliseconds=500)
+"""How soon a turn is taken again when something was asked for and is not seen yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A Release, the world, and the time; with the ways to answer."""
+
+    release: Release
+    observed: Observed
+    now: datetime
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        return self.release.status
+
+    @property
+    def pinned(self) -> Pinned:
+        """What the Release holds on to. Every phase after Pending has it."""
+        assert self.status.pinned is not None
+        return self.status.pinned
+
+    @property
+    def app(self) -> Application:
+        return self.pinned.application
+
+    @property
+    def watch(self) -> Watch:
+        return self.app.spec.watch
+
+    @property
+    def colors(self) -> Colors:
+        assert self.status.colors is not None
+        return self.status.colors
+
+    def color(self, color: str) -> ColorView:
+        return self.observed.colors.get(color) or ColorView(color, None)
+
+    @property
+    def selected(self) -> str:
+        """The colour that the live Service selects; empty when there is no Service or no colour."""
+        service = self.observed.service
+        return service.selector.get(self.app.spec.selector_key, "") if service else ""
+
+    @property
+    def in_phase(self) -> timedelta:
+        return self.now - (self.status.phase_since or self.release.created_at)
+
+    @property
+    def version(self) -> str:
+        return self.release.spec.version or "an unnamed version"
+
+    @property
+    def previous_version(self) -> str:
+        return self.pinned.previous_version or "the previous version"
+
+    def paused(self) -> str:
+        """Why the Release is paused, as a sentence; empty when it is not."""
+        pause = self.release.spec.pause
+        return f"Paused {pause.told()}; resume with: watcher release resume {self.release.name}" if pause else ""
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def stay(self, *effects: Effect, message: str = "", wake: timedelta | None = None, **changes: Any) -> Step:
+        """Remain in the phase, with another message or other status fields if they are given."""
+        if message:
+            changes["message"] = message
+        release = self._with(changes) if changes else self.release
+        if wake is not None:
+            effects = (*effects, Wake(self.now + wake))
+        return release, effects
+
+    def go(self, phase: Phase, message: str, *effects: Effect, reason: str = "", **changes: Any) -> Step:
+        """Enter a phase."""
+        changes |= {"phase": phase, "phase_since": self.now, "message": message, "reason": reason}
+        return self._with(changes), effects
+
+    def end(
+        self,
+        phase: Phase,
+        reason: str,
+        message: str,
+        *effects: Effect,
+        idle: str = "",
+        severity: Literal["info", "warning", "critical"] = "info",
+        evidence: dict[str, object] | None = None,
+        **changes: Any,
+    ) -> Step:
+        """End the Release, once. `idle` names the colour that is kept for a while and then scaled down."""
+        changes |= {"ended_at": self.now, "intent": None}
+        if idle and self.app.spec.previous.then == "scaleDown":
+            until = self.now + self.app.spec.previous.keep
+            changes["keep"] = Keep(color=idle, deployment=self.app.deployment(idle), until=until)
+        tell = Tell("end", reason or phase.value, message, severity, evidence or {})
+        return self.go(phase, message, *effects, CancelChecks(), tell, reason=reason, **changes)
+
+    def fail(self, reason: str, message: str, *effects: Effect, **changes: Any) -> Step:
+        """End before any traffic moved."""
+        idle = self.status.colors.to if self.status.colors and self.status.pinned else ""
+        evidence = changes.pop("evidence", None)
+        return self.end(
+            Phase.FAILED, reason, message, *effects, idle=idle, severity="warning", evidence=evidence, **changes
+        )
+
+    def go_back(self, code: str, message: str, by: str = "", evidence: dict[str, object] | None = None) -> Step:
+        """Latch the verdict `rollback` (S8) and enter RollingBack."""
+        decision = Decision(code=code, message=message, at=self.now, by=by)
+        tell = Tell("verdict", "RollbackDecided", f"Rolling back: {message}", "critical", evidence or {})
+        return self.go(
+            Phase.ROLLING_BACK,
+            f"Rolling back: {message}",
+            CancelChecks(),
+            tell,
+            reason=code,
+            rollback=decision,
+            verdict="rollback",
+        )
+
+    def overdue(self, deadline: timedelta) -> str:
+        """A sentence's end when the phase has outlived its deadline; empty before that."""
+        return f"within {format_duration(deadline)}" if self.in_phase > deadline else ""
+
+    def condition(
+        self, kind: str, truth: bool, reason: str = "", message: str = "", status: Status | None = None
+    ) -> tuple[Condition, ...]:
+        """The conditions with one of them set; its time changes only when its truth does."""
+        now = status or self.status
+        state: Literal["True", "False"] = "True" if truth else "False"
+        before = next((c for c in now.conditions if c.type == kind), None)
+        if before is None and not truth:
+            return now.conditions
+        since = before.last_transition_time if before and before.status == state else self.now
+        new = Condition(type=kind, status=state, reason=reason or kind, message=message, last_transition_time=since)
+        return (*(c for c in now.conditions if c.type != kind), new)
+
+    def has(self, kind: str) -> bool:
+        return any(c.type == kind and c.status == "True" for c in self.status.conditions)
+
+    def _with(self, changes: dict[str, Any]) -> Release:
+        return self.release.model_copy(update={"status": self.status.model_copy(update=changes)})
+
+
+PhaseStep = Callable[[Turn], Step]

@@ -1,0 +1,266 @@
+"""A Release as the cluster keeps it: what was asked for (spec), what came of it (status), and the two as JSON.
+
+What always holds: the status is the whole memory of a Release. A worker that starts anew from it, here or on another
+replica, goes on where the last one was killed. Fields that a newer version wrote are ignored here, never erased: the
+status is written as a merge patch of what changed.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from watcher.core.application import Application
+from watcher.core.rules import BoundRule
+
+KIND = "Release"
+PLURAL = "releases"
+GROUP = "watcher.bluegreen.dev"
+VERSION = "v1alpha1"
+
+
+class Phase(StrEnum):
+    """Where a Release is in its life (DESIGN.md 4)."""
+
+    PENDING = "Pending"
+    DEPLOYING = "Deploying"
+    TESTING = "Testing"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    SWITCHING = "Switching"
+    VERIFYING = "Verifying"
+    WATCHING = "Watching"
+    ROLLING_BACK = "RollingBack"
+    COMPLETED = "Completed"
+    ROLLED_BACK = "RolledBack"
+    FAILED = "Failed"
+    ABORTED = "Aborted"
+    SUPERSEDED = "Superseded"
+
+    @property
+    def terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.FAILED, Phase.ABORTED, Phase.SUPERSEDED})
+TRAFFIC_MOVED = frozenset({Phase.VERIFYING, Phase.WATCHING, Phase.ROLLING_BACK})
+"""The phases in which the new colour serves, or did until a moment ago."""
+
+
+class Part(BaseModel):
+    """A piece of a Release's JSON. Lenient on read: the API server has validated it, and newer fields may be there."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class Command(Part):
+    """Something a person or a program asked of a running Release, and why. Its presence is the command."""
+
+    by: str = ""
+    reason: str = ""
+    at: datetime | None = None
+
+    def told(self) -> str:
+        """`by pipeline/4711 (bad answers)`, for messages."""
+        return f"by {self.by or 'an unnamed caller'}" + (f" ({self.reason})" if self.reason else "")
+
+
+class Spec(Part):
+    """What was asked for. The commands are further fields of it."""
+
+    application: str
+    version: str = ""
+    images: dict[str, str] = {}
+    """Image by container name."""
+    requested_by: str = ""
+    force: bool = False
+    """Release even a version that was rolled back before."""
+    approve: Command | None = None
+    pause: Command | None = None
+    abort: Command | None = None
+    rollback: Command | None = None
+    override_window: Command | None = None
+
+
+class Colors(Part):
+    """Where traffic comes from and where it goes to."""
+
+    from_: str
+    to: str
+
+    model_config = ConfigDict(alias_generator=lambda name: to_camel(name.rstrip("_")))
+
+
+class Flip(Part):
+    """One compare-and-swap of the live Service's selector: intended (`at` is the intent's time), later confirmed."""
+
+    index: int
+    from_: str
+    to: str
+    reason: str
+    at: datetime
+
+    model_config = ConfigDict(alias_generator=lambda name: to_camel(name.rstrip("_")))
+
+    def mark(self, uid: str) -> str:
+        """What the flip writes beside the selector, in the same request: after an unclear answer, and after a kill,
+        it tells whether this very flip happened, whoever moved the selector since.
+        """
+        return f"{uid}/{self.index}"
+
+
+class CheckRecord(Part):
+    """What one check of one stage gave."""
+
+    id: str
+    ok: bool
+    message: str
+    output: str = ""
+
+
+class RuleRecord(Part):
+    """What one rule last said, for people."""
+
+    name: str
+    outcome: str
+    message: str = ""
+    value: float | str | None = None
+    threshold: str = ""
+    since: datetime | None = None
+    query: str = ""
+
+
+class Decision(Part):
+    """Why a Release goes back or ended: a code for programs, a sentence for people. A latched one never changes."""
+
+    code: str
+    message: str
+    at: datetime
+    by: str = ""
+
+
+class Condition(Part):
+    """A standing remark in the form that `kubectl wait --for=condition=...` knows."""
+
+    type: str
+    status: Literal["True", "False", "Unknown"]
+    reason: str
+    message: str = ""
+    last_transition_time: datetime
+
+
+class Keep(Part):
+    """The idle colour after the end: kept until `until`, then scaled down, unless the selector chose it meanwhile."""
+
+    color: str
+    deployment: str
+    until: datetime
+    done: bool = False
+
+
+class Pinned(Part):
+    """What the Release holds on to, whatever becomes of the files: its Application, and the rules of its watch."""
+
+    application: Application
+    rules: tuple[BoundRule, ...] = ()
+    replicas: int = 1
+    """The active colour's live size when the Release began: what the way back is sized to."""
+    previous_version: str = ""
+    restarts: dict[str, int] = {}
+    """Container restarts per pod (uid) of the new colour at the moment of the flip, where not zero."""
+
+
+class Status(Part):
+    """What came of it so far."""
+
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    """A word for programs, such as TestsFailed."""
+    message: str = ""
+    """One sentence for the person on call."""
+    verdict: str = ""
+    phase_since: datetime | None = None
+    started_at: datetime | None = None
+    switched_at: datetime | None = None
+    ended_at: datetime | None = None
+    colors: Colors | None = None
+    intent: Flip | None = None
+    flips: tuple[Flip, ...] = ()
+    rollback: Decision | None = None
+    checks: tuple[CheckRecord, ...] = ()
+    rules: tuple[RuleRecord, ...] = ()
+    rules_at: datetime | None = None
+    watch_until: datetime | None = None
+    extended: bool = False
+    conditions: tuple[Condition, ...] = ()
+    keep: Keep | None = None
+    rejected: dict[str, str] = {}
+    """The images that traffic was taken from: they stay out until somebody says force (S9)."""
+    pinned: Pinned | None = None
+
+
+class Release(Part):
+    """One attempt to bring a version live."""
+
+    name: str
+    namespace: str
+    uid: str
+    resource_version: str
+    created_at: datetime
+    spec: Spec
+    status: Status = Status()
+
+    @property
+    def phase(self) -> Phase:
+        return self.status.phase
+
+    @property
+    def is_rollback_only(self) -> bool:
+        """A rollback by hand with no Release running is a Release of its own: it deploys nothing."""
+        return self.spec.rollback is not None and not self.spec.images
+
+
+def from_json(raw: dict[str, Any]) -> Release:
+    """Read a Release from the cluster's JSON. Raises pydantic.ValidationError for one that cannot be understood."""
+    meta = raw["metadata"]
+    return Release.model_validate_json(
+        json.dumps(
+            {
+                "name": meta["name"],
+                "namespace": meta["namespace"],
+                "uid": meta["uid"],
+                "resourceVersion": meta["resourceVersion"],
+                "createdAt": meta["creationTimestamp"],
+                "spec": raw.get("spec") or {},
+                "status": raw.get("status") or {},
+            }
+        )
+    )
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The status as the cluster keeps it."""
+    found: dict[str, Any] = json.loads(status.model_dump_json(by_alias=True, exclude_none=True))
+    return found
+
+
+def status_patch(old: Status, new: Status) -> dict[str, Any]:
+    """The merge patch (RFC 7386) that turns one status into the other: only what changed, nulls for what went."""
+    return _difference(status_json(old), status_json(new))
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            inner = _difference(before, value)
+            if inner:
+                patch[key] = inner
+        elif value != before:
+            patch[key] = value
+    return patch
