@@ -100,16 +100,17 @@ class LoadGenerator:
         self.stop()
 
     async def _run(self) -> None:
-        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
+        done = asyncio.Event()
+        self._loop, self._done = asyncio.get_running_loop(), done
         self._running.set()
-        pace = _Pace(self.rate, self._ledger)
+        pace = _Pace(self.rate, done, self._ledger)
         await asyncio.gather(*(self._user(pace) for _ in range(self.connections)))
 
     async def _user(self, pace: _Pace) -> None:
         connection = _Connection(self)
         conversation: str | None = None
         said = 0
-        while (turn := await pace.turn(self._over())) is not None:
+        while (turn := await pace.turn()) is not None:
             step = turn % CYCLE
             if conversation is None or (step % 4 != 1 and step):
                 if said % CONVERSATION_LENGTH == 0:
@@ -122,10 +123,6 @@ class LoadGenerator:
             else:
                 await self._ask(connection, "POST", "/convert", {"conversation": conversation, "text": "subscribe"})
         connection.close()
-
-    def _over(self) -> asyncio.Event:
-        assert self._done is not None  # noqa: S101 -- set before any user exists
-        return self._done
 
     async def _ask(
         self, connection: _Connection, method: str, path: str, body: Mapping[str, object] | None
@@ -175,13 +172,14 @@ def _conversation(answer: bytes | None) -> str | None:
 class _Pace:
     """Gives out turns at a steady rate. Turns nobody was free for are dropped and counted, never sent in a burst."""
 
-    def __init__(self, rate: float, ledger: Ledger) -> None:
+    def __init__(self, rate: float, done: asyncio.Event, ledger: Ledger) -> None:
         self._every = 1 / rate
+        self._done = done
         self._ledger = ledger
         self._next: float | None = None
         self._turns = 0
 
-    async def turn(self, done: asyncio.Event) -> int | None:
+    async def turn(self) -> int | None:
         """Waits for the next turn and returns its number, or None when it is over."""
         now = time.monotonic()
         due = now if self._next is None else self._next
@@ -193,7 +191,7 @@ class _Pace:
         number = self._turns
         try:
             async with asyncio.timeout(max(0.0, due - now)):
-                await done.wait()
+                await self._done.wait()
         except TimeoutError:
             return number
         return None
