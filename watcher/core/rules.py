@@ -69,7 +69,7 @@ class Threshold(Model):
         one = self.above or self.below
         if one is not None:
             return one, one
-        assert self.outside is not None  # noqa: S101 - the validator saw to it
+        assert self.outside is not None
         return self.outside
 
     @property

@@ -1,0 +1,288 @@
+"""Files of YAML documents, read into models, with every problem of a file said at once: where, what, and the cure.
+
+Reading never raises: whatever the text, the answer is the documents that are right and the problems of those that are
+not. A document with a problem is not among the items, and none is where the YAML itself is broken.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from watcher.core.models import API_VERSION, Model
+from watcher.core.units import Invalid, near_miss, shown
+from watcher.core.yamltree import Fault, Listing, Node, Scalar, Table, Tree, data, read
+
+MOST_PROBLEMS = 100
+"""How many problems of one file are said."""
+
+Loc = tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file. Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}: {self.cure}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document that is right, and where it begins."""
+
+    kind: str
+    name: str
+    namespace: str | None
+    model: Model
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What a file holds."""
+
+    items: list[Document]
+    problems: list[Problem]
+
+
+def read_documents(text: str, file: str, kinds: Mapping[str, type[Model]]) -> Documents:
+    """The documents in a text. `kinds` says which model each `kind` is; `file` is the name for the problems."""
+    tree = read(text)
+    items: list[Document] = []
+    faults = list(tree.faults)
+    for root in tree.roots:
+        found = _document(tree, root, file, kinds)
+        if isinstance(found, Document):
+            items.append(found)
+        else:
+            faults.extend(found)
+    if tree.faults:  # what a duplicate key or a broken line would have said is not known
+        items = []
+    problems = sorted({Problem(file, fault.line, fault.column, fault.message, fault.cure) for fault in faults})
+    if len(problems) > MOST_PROBLEMS:
+        rest = len(problems) - MOST_PROBLEMS
+        last = problems[MOST_PROBLEMS]
+        problems = problems[:MOST_PROBLEMS]
+        problems.append(Problem(file, last.line, last.column, f"{rest} more problems follow", "correct these first"))
+    return Documents(items, problems)
+
+
+def duplicates(documents: Iterable[Document]) -> list[Problem]:
+    """A problem for each document, of one file or several, whose kind, namespace and name another one has already."""
+    first: dict[tuple[str, str | None, str], Document] = {}
+    problems = []
+    for document in documents:
+        known = first.setdefault((document.kind, document.namespace, document.name), document)
+        if known is not document:
+            message = f'a second {document.kind} "{document.name}" (the first is in {known.file}:{known.line})'
+            problems.append(Problem(document.file, document.line, 1, message, "give it a name of its own"))
+    return problems
+
+
+def _document(tree: Tree, root: Node, file: str, kinds: Mapping[str, type[Model]]) -> Document | list[Fault]:
+    if not isinstance(root, Table):
+        message = f"a document is a mapping, and this is {_thing(root)}"
+        return [Fault(root.line, root.column, message, f'begin it with "apiVersion: {API_VERSION}"')]
+    faults = _one_of(root, "apiVersion", [API_VERSION])
+    kind_faults = _one_of(root, "kind", list(kinds))
+    if kind_faults:
+        return faults + kind_faults
+    kind = str(data(root.entries["kind"][1]))
+    try:
+        model = kinds[kind].model_validate_json(json.dumps(data(root)))
+    except ValidationError as error:
+        errors = [one for one in error.errors(include_url=False) if one["loc"] not in (("apiVersion",), ("kind",))]
+        return faults + _faults(tree, root, kinds[kind], errors)
+    if faults:
+        return faults
+    metadata = getattr(model, "metadata", None)
+    name, namespace = getattr(metadata, "name", ""), getattr(metadata, "namespace", None)
+    return Document(kind, name, namespace, model, file, root.line)
+
+
+def _one_of(root: Table, key: str, known: Sequence[str]) -> list[Fault]:
+    """What is wrong with a key at the top of a document that has to be one of the known words."""
+    choice = " or ".join(f'"{key}: {word}"' for word in known)
+    if key not in root.entries:
+        guess = near_miss(key, (near for near in root.entries))
+        cure = f'did you write "{guess}" for it?' if guess else f"add {choice}"
+        return [Fault(root.line, root.column, f'"{key}" is missing', cure)]
+    value = root.entries[key][1]
+    if isinstance(value, Scalar) and value.value in known:
+        return []
+    meant = near_miss(value.text, known) if isinstance(value, Scalar) else None
+    cure = f'did you mean "{meant}"?' if meant else f"write {choice}"
+    return [Fault(value.line, value.column, f"{_thing(value)} is no {key} that is known here", cure)]
+
+
+def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorDetails]) -> list[Fault]:
+    """The errors of a model at their places. A key said to be missing is not, where another is a misspelling of it."""
+    faults = []
+    suggested: set[Loc] = set()
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            fault, meant = _unknown_key(root, model, error["loc"])
+            faults.append(fault)
+            suggested.add((*error["loc"][:-1], meant))
+    for error in errors:
+        if error["type"] == "missing" and error["loc"] not in suggested:
+            node, _ = _find(root, error["loc"][:-1])
+            key = error["loc"][-1]
+            message = f'"{key}" is missing' if isinstance(key, str) else f"item {key + 1} is missing"
+            faults.append(
+                Fault(node.line, node.column, message, f'add "{key}: ..."' if isinstance(key, str) else "add it")
+            )
+        elif error["type"] == "too_short" and any(_below(error["loc"], other["loc"]) for other in errors):
+            pass  # items that are wrong were not counted
+        elif error["type"] not in ("extra_forbidden", "missing"):
+            faults.append(_wrong_value(tree, root, error))
+    return faults
+
+
+def _below(loc: Loc, other: Loc) -> bool:
+    return len(other) > len(loc) and other[: len(loc)] == loc
+
+
+def _unknown_key(root: Table, model: type[Model], loc: Loc) -> tuple[Fault, str]:
+    """The fault, and the key that was probably meant (or nothing)."""
+    key = str(loc[-1])
+    node, key_node = _find(root, loc)
+    place = key_node or node
+    owners = [owner for owner in _types_at(model, loc[:-1]) if isinstance(owner, type) and issubclass(owner, Model)]
+    known = [str(one.alias or name) for owner in owners for name, one in owner.model_fields.items()]
+    hint = next((owner.hints[key] for owner in owners if key in owner.hints), None)
+    meant = near_miss(key, known) or ""
+    cure = hint or (f'did you mean "{meant}"?' if meant else f"the keys here are {', '.join(known)}")
+    return Fault(place.line, place.column, f"unknown key {shown(key)}", cure), "" if hint else meant
+
+
+def _find(root: Node, loc: Loc) -> tuple[Node, Scalar | None]:
+    """The deepest node on the way to `loc`, and its key. What the tree has not (a union's member) is passed over."""
+    node, key = root, None
+    for step in loc:
+        if isinstance(node, Table) and step in node.entries:
+            key, node = node.entries[str(step)]
+        elif isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
+            key, node = None, node.items[step]
+    return node, key
+
+
+def _types_at(model: type[Model], loc: Loc) -> list[Any]:
+    """The types that may stand at `loc` of a model."""
+    here = [model]
+    for step in loc:
+        here = [found for one in here for found in _step(one, step)] or here
+    return here
+
+
+def _step(kind: Any, step: int | str) -> Iterator[Any]:
+    """The types one step below a type: of a field by its key, of a list's or mapping's items."""
+    if isinstance(kind, type) and issubclass(kind, Model):
+        for name, one in kind.model_fields.items():
+            if step in (name, one.alias):
+                yield from _members(one.annotation)
+    elif get_origin(kind) is dict:
+        yield from _members(get_args(kind)[1])
+    elif isinstance(step, int):
+        for item in get_args(kind):
+            yield from _members(item)
+
+
+def _members(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation allows."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    else:
+        yield annotation
+
+
+def _wrong_value(tree: Tree, root: Table, error: ErrorDetails) -> Fault:
+    cause = error.get("ctx", {}).get("error")
+    loc = error["loc"] + (cause.path if isinstance(cause, Invalid) else ())
+    node, key = _find(root, loc)
+    line, column = node.line, node.column
+    if isinstance(cause, Invalid):
+        if cause.line is not None and cause.column is not None and isinstance(node, Scalar):
+            line, column = tree.place(node, cause.line, cause.column)
+        elif cause.path and key is not None and isinstance(cause.path[-1], str) and not isinstance(node, Scalar):
+            line, column = key.line, key.column
+        return Fault(line, column, cause.problem, cause.cure)
+    message, cure = _said(error, node)
+    return Fault(line, column, message, cure)
+
+
+_WANTED = {
+    "model": ("a mapping", 'write keys and values, as in "key: value"'),
+    "dict": ("a mapping", 'write keys and values, as in "key: value"'),
+    "list": ("a list", 'write items that begin with "- ", or put them in [ ]'),
+    "tuple": ("a list", 'write items that begin with "- ", or put them in [ ]'),
+    "int": ("a whole number", 'write one such as "3", without quotes'),
+    "float": ("a number", 'write one such as "0.5", without quotes'),
+    "bool": ("true or false", "write one of them, without quotes"),
+    "date": ("a date", 'write one such as "2026-12-20"'),
+    "time": ("a time of day", 'write one such as "09:00"'),
+    "datetime": ("a time", 'write one such as "2026-12-20T09:00:00Z"'),
+}
+_BOUNDS = {
+    "greater_than": ("gt", "too small", "write more than {}"),
+    "greater_than_equal": ("ge", "too small", "write at least {}"),
+    "less_than": ("lt", "too large", "write less than {}"),
+    "less_than_equal": ("le", "too large", "write at most {}"),
+    "too_short": ("min_length", "too short", "write at least {}"),
+    "too_long": ("max_length", "too long", "write at most {}"),
+    "string_too_short": ("min_length", "too short", "write at least {} characters"),
+    "string_too_long": ("max_length", "too long", "write at most {} characters"),
+}
+
+
+def _said(error: ErrorDetails, node: Node) -> tuple[str, str]:
+    """What a model says about a value, in words for the person who wrote it."""
+    kind, context, thing = error["type"], error.get("ctx", {}), _thing(node)
+    if kind in ("literal_error", "enum"):
+        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        meant = near_miss(node.text, known) if isinstance(node, Scalar) else None
+        message = f"{thing} is not one of {', '.join(known)}"
+        return message, f'did you mean "{meant}"?' if meant else "write one of them"
+    if kind in _BOUNDS:
+        key, problem, cure = _BOUNDS[kind]
+        return f"{thing} is {problem}", cure.format(context[key])
+    if kind == "string_type":
+        quoted = f'put it in quotes: "{node.text}"' if isinstance(node, Scalar) and node.text else "write a text"
+        return f"{thing} is no text", quoted
+    wanted = _WANTED.get(kind.split("_")[0])
+    if wanted is not None:
+        return f"{thing} is not {wanted[0]}", wanted[1]
+    message = str(context["error"]) if "error" in context else f"{thing} cannot stand here ({error['msg']})"
+    problem, _, cure = message.partition(": ")
+    return problem, cure or "correct it"
+
+
+def _thing(node: Node) -> str:
+    """A value in words."""
+    if isinstance(node, Table):
+        return "a mapping"
+    if isinstance(node, Listing):
+        return "a list"
+    assert isinstance(node, Scalar)
+    if node.value is None:
+        return "nothing"
+    return shown(node.text) if isinstance(node.value, str) else node.text[:60]
