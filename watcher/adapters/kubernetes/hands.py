@@ -1,0 +1,167 @@
+"""Everything that the daemon changes in the cluster, one request each. There is one set of hands for the ordinary work
+and one, on a connection of its own, for flipping.
+
+What always holds: only patches, never a PUT, so that fields which this version does not know survive; and the live
+selector changes only by compare-and-swap (S3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from watcher.adapters.errors import Conflict
+from watcher.adapters.kubernetes import paths, views
+from watcher.adapters.kubernetes.connection import (
+    FIELD_MANAGER,
+    JSON_PATCH,
+    MERGE_PATCH,
+    STRATEGIC_PATCH,
+    Connection,
+    NotFound,
+)
+from watcher.core import release as releases
+from watcher.core.effects import Deploy
+from watcher.core.release import Flip, Release, Status
+
+LONGEST_MESSAGE = 1000
+"""What an Event's message may have at most (the API server takes 1,024 bytes)."""
+
+
+class Hands:
+    """Writes, and the direct reads that decisions about flips rest on."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._api = connection
+
+    # -- reads that no cache may answer -------------------------------------------------------------------------------
+
+    def read_service(self, namespace: str, name: str) -> views.Service | None:
+        """The Service as it is now; None when there is none."""
+        try:
+            return views.service(self._api.get(paths.services(namespace, name)))
+        except NotFound:
+            return None
+
+    def read_slices(self, namespace: str, service: str) -> tuple[views.Slice, ...]:
+        """The Service's EndpointSlices as they are now."""
+        found = self._api.get(paths.endpoint_slices(namespace), labelSelector=f"kubernetes.io/service-name={service}")
+        return tuple(views.endpoint_slice(raw) for raw in found.get("items") or ())
+
+    def read_release(self, namespace: str, name: str) -> Release | None:
+        try:
+            return releases.from_json(self._api.get(paths.releases(namespace, name)))
+        except NotFound:
+            return None
+
+    def read_releases(self, namespace: str) -> tuple[Release, ...]:
+        found = self._api.get(paths.releases(namespace) if namespace else paths.all_releases())
+        return tuple(releases.from_json(raw) for raw in found.get("items") or ())
+
+    def read_logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 8) -> str:
+        """The container's last lines; empty when there are none to be had."""
+        query = {"container": container, "tailLines": str(lines)}
+        try:
+            return self._api.text(f"{paths.pods(namespace, pod)}/log", **query, previous=str(previous).lower()).strip()
+        except (NotFound, Conflict):
+            return ""
+
+    # -- the switch ---------------------------------------------------------------------------------------------------
+
+    def swap_selector(
+        self, service: views.Service, namespace: str, key: str, flip: Flip, mark: str, at: datetime
+    ) -> None:
+        """Compare the selector's one key with `flip.from_`, swap it to `flip.to`, and leave the mark: one request.
+
+        Raises Conflict when the selector is not what was expected, OutcomeUnknown when no answer came: read again then.
+        """
+        value = f"{mark} {at.isoformat()}"
+        selector = f"/spec/selector/{_pointer(key)}"
+        ops: list[dict[str, Any]] = [{"op": "test", "path": selector, "value": flip.from_}]
+        if service.annotated:
+            annotation = f"/metadata/annotations/{_pointer(views.FLIP_ANNOTATION)}"
+            ops.append({"op": "add", "path": annotation, "value": value})
+        else:
+            # Without any annotation the map itself must be added, which would erase one that somebody adds meanwhile:
+            # so only if the object is still exactly the one that was read.
+            version = service.view.resource_version
+            ops.append({"op": "test", "path": "/metadata/resourceVersion", "value": version})
+            ops.append({"op": "add", "path": "/metadata/annotations", "value": {views.FLIP_ANNOTATION: value}})
+        ops.append({"op": "replace", "path": selector, "value": flip.to})
+        self._api.patch(paths.services(namespace, service.view.name), ops, JSON_PATCH)
+
+    def point_preview(self, namespace: str, name: str, key: str, color: str) -> None:
+        """Make the preview Service select a colour."""
+        self._api.patch(paths.services(namespace, name), {"spec": {"selector": {key: color}}}, MERGE_PATCH)
+
+    # -- the colours --------------------------------------------------------------------------------------------------
+
+    def deploy(self, namespace: str, deploy: Deploy) -> None:
+        """Set images and size of a colour's Deployment, and note the version on it."""
+        containers = [{"name": name, "image": image} for name, image in sorted(deploy.images.items())]
+        body = {
+            "metadata": {"annotations": {views.VERSION_ANNOTATION: deploy.version}},
+            "spec": {"replicas": deploy.replicas, "template": {"spec": {"containers": containers}}},
+        }
+        self._api.patch(paths.deployments(namespace, deploy.deployment), body, STRATEGIC_PATCH)
+
+    def scale(self, namespace: str, deployment: str, replicas: int) -> None:
+        self._api.patch(paths.deployments(namespace, deployment), {"spec": {"replicas": replicas}}, MERGE_PATCH)
+
+    # -- the Release --------------------------------------------------------------------------------------------------
+
+    def create_release(self, namespace: str, body: Mapping[str, Any]) -> Release:
+        return releases.from_json(self._api.create(paths.releases(namespace), body))
+
+    def write_status(self, release: Release, status: Status) -> Release:
+        """Write what changed, if nobody else changed the Release since it was read (else Conflict)."""
+        body = {
+            "metadata": {"resourceVersion": release.resource_version},
+            "status": releases.status_patch(release.status, status),
+        }
+        path = f"{paths.releases(release.namespace, release.name)}/status"
+        return releases.from_json(self._api.patch(path, body, MERGE_PATCH))
+
+    def command(self, namespace: str, name: str, field: str, value: Mapping[str, Any] | None) -> Release:
+        """Set (or with None, take away) one of the Release's commands: approve, pause, abort, rollback."""
+        body = {"spec": {field: value}}
+        return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
+
+    def event(
+        self,
+        about: Mapping[str, str],
+        key: str,
+        reason: str,
+        message: str,
+        kind: Literal["Normal", "Warning"],
+        at: datetime,
+    ) -> None:
+        """A Kubernetes Event about an object, once per key however often it is told (S11)."""
+        digest = hashlib.sha256(f"{about['uid']}/{about['kind']}/{key}".encode()).hexdigest()[:16]
+        stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{about['name'][:200]}.{digest}", "namespace": about["namespace"]},
+            "involvedObject": dict(about),
+            "reason": reason.replace("/", "")[:120],
+            "message": message[:LONGEST_MESSAGE],
+            "type": kind,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": FIELD_MANAGER,
+        }
+        try:
+            self._api.create(paths.events(about["namespace"]), body)
+        except Conflict:
+            return  # told before
+
+
+def _pointer(key: str) -> str:
+    """A key as one step of a JSON Pointer (RFC 6901)."""
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,37 @@
+"""Where each kind lies in the API."""
+
+from __future__ import annotations
+
+from watcher.core.release import GROUP, PLURAL, VERSION
+
+
+def services(namespace: str, name: str = "") -> str:
+    return _path("/api/v1", namespace, "services", name)
+
+
+def pods(namespace: str, name: str = "") -> str:
+    return _path("/api/v1", namespace, "pods", name)
+
+
+def events(namespace: str) -> str:
+    return _path("/api/v1", namespace, "events")
+
+
+def deployments(namespace: str, name: str = "") -> str:
+    return _path("/apis/apps/v1", namespace, "deployments", name)
+
+
+def endpoint_slices(namespace: str) -> str:
+    return _path("/apis/discovery.k8s.io/v1", namespace, "endpointslices")
+
+
+def releases(namespace: str, name: str = "") -> str:
+    return _path(f"/apis/{GROUP}/{VERSION}", namespace, PLURAL, name)
+
+
+def all_releases() -> str:
+    return f"/apis/{GROUP}/{VERSION}/{PLURAL}"
+
+
+def _path(api: str, namespace: str, plural: str, name: str = "") -> str:
+    return f"{api}/namespaces/{namespace}/{plural}" + (f"/{name}" if name else "")

@@ -1,0 +1,146 @@
+"""From the API server's JSON to the core's views. Pure functions; a field that is absent stays unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from watcher.core.observed import ContainerView, DeploymentView, PodView, ServiceView
+
+FLIP_ANNOTATION = "watcher.bluegreen.dev/flip"
+"""On the live Service: `<release uid>/<flip index> <time>` of our last flip, written in the same request as it."""
+
+VERSION_ANNOTATION = "watcher.bluegreen.dev/version"
+"""On a colour's Deployment: the version that a Release put there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod with what is needed to find its colour."""
+
+    view: PodView
+    deployment: str
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """An EndpointSlice: its Service, and the pods behind its ready endpoints."""
+
+    service: str
+    ready_pods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service with where it can be reached, and whether it has any annotation (a JSON Patch must know)."""
+
+    view: ServiceView
+    cluster_ip: str
+    ports: tuple[int, ...]
+    annotated: bool
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time as an aware UTC datetime."""
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def service(raw: Mapping[str, Any]) -> Service:
+    meta, spec = raw["metadata"], raw.get("spec") or {}
+    annotations = meta.get("annotations") or {}
+    mark, _, at = str(annotations.get(FLIP_ANNOTATION, "")).partition(" ")
+    try:
+        marked_at = parse_time(at)
+    except ValueError:
+        marked_at = None
+    view = ServiceView(
+        name=meta["name"],
+        uid=meta["uid"],
+        resource_version=meta["resourceVersion"],
+        selector=spec.get("selector") or {},
+        mark=mark,
+        marked_at=marked_at,
+    )
+    ports = tuple(port["port"] for port in spec.get("ports") or ())
+    return Service(view, spec.get("clusterIP") or "", ports, bool(annotations))
+
+
+def deployment(raw: Mapping[str, Any]) -> DeploymentView:
+    meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
+    trouble = [
+        condition.get("message") or condition.get("reason") or "ReplicaFailure"
+        for condition in status.get("conditions") or ()
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True"
+    ]
+    return DeploymentView(
+        name=meta["name"],
+        replicas=spec.get("replicas", 1),
+        images={c["name"]: c.get("image", "") for c in spec["template"]["spec"]["containers"]},
+        observed=status.get("observedGeneration", 0) >= meta.get("generation", 0),
+        total=status.get("replicas", 0),
+        updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
+        trouble=trouble[0] if trouble else "",
+        version=(meta.get("annotations") or {}).get(VERSION_ANNOTATION, ""),
+    )
+
+
+def pod(raw: Mapping[str, Any]) -> Pod:
+    meta, status = raw["metadata"], raw.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    scheduled = conditions.get("PodScheduled", {})
+    stuck = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+    view = PodView(
+        name=meta["name"],
+        uid=meta["uid"],
+        ip=status.get("podIP", ""),
+        ready=ready.get("status") == "True",
+        created_at=parse_time(meta["creationTimestamp"]) or datetime.fromtimestamp(0, UTC),
+        ready_changed_at=parse_time(ready.get("lastTransitionTime")),
+        deleting=bool(meta.get("deletionTimestamp")),
+        unschedulable=(scheduled.get("message") or "Unschedulable") if stuck else "",
+        containers=tuple(_container(c) for c in status.get("containerStatuses") or ()),
+    )
+    images = {c["name"]: c.get("image", "") for c in (raw.get("spec") or {}).get("containers") or ()}
+    return Pod(view, _owner(meta), images)
+
+
+def _owner(meta: Mapping[str, Any]) -> str:
+    """The Deployment that a pod belongs to, by the name of its ReplicaSet: `<deployment>-<template hash>`."""
+    hash_ = (meta.get("labels") or {}).get("pod-template-hash", "")
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("kind") == "ReplicaSet" and hash_:
+            return str(owner["name"]).removesuffix(f"-{hash_}")
+    return ""
+
+
+def _container(raw: Mapping[str, Any]) -> ContainerView:
+    state, last = raw.get("state") or {}, raw.get("lastState") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or last.get("terminated") or {}
+    return ContainerView(
+        name=raw["name"],
+        ready=bool(raw.get("ready")),
+        restarts=raw.get("restartCount", 0),
+        waiting=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        ended_now="terminated" in state,
+        exit_code=ended.get("exitCode"),
+        reason=ended.get("reason", ""),
+    )
+
+
+def endpoint_slice(raw: Mapping[str, Any]) -> Slice:
+    ready = [
+        endpoint["targetRef"]["name"]
+        for endpoint in raw.get("endpoints") or ()
+        # An absent condition means ready (EndpointSlice API, discovery.k8s.io/v1).
+        if (endpoint.get("conditions") or {}).get("ready", True) is not False
+        and (endpoint.get("targetRef") or {}).get("kind") == "Pod"
+    ]
+    labels = raw["metadata"].get("labels") or {}
+    return Slice(labels.get("kubernetes.io/service-name", ""), tuple(ready))
