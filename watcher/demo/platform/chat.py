@@ -145,18 +145,19 @@ class Chat:
         key = headers.get("Idempotency-Key")
         if (known := self.conversations.replayed(key)) is not None:
             return Answer(200, known, path)
-        if self._misbehave(starts_faults=path == "/chat"):
+        faulty = self.faults.real_request() if path == "/chat" else self.faults.on
+        if faulty and self._misbehave():
             return Answer(500, {"error": "the conversation store did not answer"}, path)
-        answer = self._convert(conversation) if path == "/convert" else self._say(conversation, text)
+        answer = self._convert(conversation) if path == "/convert" else self._say(conversation, text, faulty)
         self.conversations.remember(key, answer)
         return Answer(200, answer, path)
 
-    def _say(self, conversation: str | None, text: str) -> dict[str, object]:
+    def _say(self, conversation: str | None, text: str, faulty: bool) -> dict[str, object]:
         time.sleep(0.003 + len(text) % 8 * 0.001)  # the time to think of an answer: 3 to 10 ms
         name, answer, began = self.conversations.say(conversation, text)
         if began:
             self.metrics.conversations.inc()
-        return {"conversation": name, "answer": answer, **self._padding()}
+        return {"conversation": name, "answer": answer, **self._padding(faulty)}
 
     def _convert(self, conversation: object) -> dict[str, object]:
         converted = self.faults.converts()
@@ -168,19 +169,18 @@ class Chat:
         handler = "/chat/conversations/{id}"
         if not ID.fullmatch(conversation):
             return Answer(404, {"error": "there is no such conversation"}, handler)
-        if self._misbehave(starts_faults=False):
+        faulty = self.faults.on
+        if faulty and self._misbehave():
             return Answer(500, {"error": "the conversation store did not answer"}, handler)
         messages = self.conversations.history(conversation)
-        return Answer(200, {"conversation": conversation, "messages": messages, **self._padding()}, handler)
+        return Answer(200, {"conversation": conversation, "messages": messages, **self._padding(faulty)}, handler)
 
-    def _padding(self) -> dict[str, object]:
-        size = self.faults.plan.payload
-        return {"debug": "x" * size} if size and self.faults.on else {}
+    def _padding(self, faulty: bool) -> dict[str, object]:
+        size = self.faults.plan.payload if faulty else 0
+        return {"debug": "x" * size} if size else {}
 
-    def _misbehave(self, *, starts_faults: bool) -> bool:
+    def _misbehave(self) -> bool:
         """Slows the request down as the faults want it. True when it is to fail."""
-        if not (self.faults.real_request() if starts_faults else self.faults.on):
-            return False
         if self.faults.plan.latency:
             time.sleep(self.faults.plan.latency)
         if not self.faults.fails():
