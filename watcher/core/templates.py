@@ -20,6 +20,7 @@ _PLACEHOLDER = re.compile(r"\{\{([^{}\"'`\n]*)\}\}")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w|y))+")
 _ESCAPE = re.compile(r"\\(?:[abfnrtv\\]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})")
 _COMMENT = re.compile(r"#[^\n]*")
+_META = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _WORD = re.compile(r"[A-Za-z0-9_.]")
 
 
@@ -154,7 +155,7 @@ def _escaped(template: str, place: _Place, value: str) -> str:
     except UnicodeEncodeError as error:
         raise _error(template, place.offset, f"{shown(value)} is not valid Unicode", "use another value") from error
     if place.regex:
-        value = re.sub(r"[!-/:-@\[-^`{-~]", r"\\\g<0>", value)
+        value = _META.sub(r"\\\g<0>", value)
     if place.quote != "`":
         return "".join(_string_escaped(char, place.quote) for char in value)
     if "`" in value or "\r" in value:
