@@ -208,13 +208,13 @@ class BoundRule(Model):
     """`ruleset/rule`"""
     description: str
     query: str
-    traffic_query: str | None
-    traffic_at_least: Value | None
+    traffic_query: str | None = None
+    traffic_at_least: Value | None = None
     threshold: Threshold
     window: PositiveDuration
     for_: Annotated[Duration, Field(alias="for")]
-    breaches: Breaches | None
-    reduce: Reduce | None
+    breaches: Breaches | None = None
+    reduce: Reduce | None = None
     warm_up: Duration
     interval: PositiveDuration
     on_breach: OnBreach
