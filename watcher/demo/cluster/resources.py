@@ -29,6 +29,11 @@ class Kind:
         return (self.group, self.plural)
 
 
+def resource_name(kind: Kind) -> str:
+    """plural.group, as messages and CRD names have it; the plural alone in the core group."""
+    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+
+
 NAMESPACE = Kind("", "v1", "namespaces", "Namespace", namespaced=False, short_names=("ns",), status_subresource=True)
 NODE = Kind("", "v1", "nodes", "Node", namespaced=False, short_names=("no",), status_subresource=True)
 POD = Kind("", "v1", "pods", "Pod", short_names=("po",), status_subresource=True, categories=("all",))

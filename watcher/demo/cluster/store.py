@@ -8,22 +8,33 @@ and what comes out is copied). It lives in one asyncio loop and needs no locks; 
 from __future__ import annotations
 
 import asyncio
-import copy
 import itertools
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
-from watcher.demo.cluster.resources import Kind
+from watcher.demo.cluster.resources import Kind, resource_name
 
 Object = dict[str, Any]
 """One Kubernetes object as JSON: apiVersion, kind, metadata, and the rest."""
 
 HISTORY = 4096
 """How many changes are remembered. A watch that starts further back is answered 410 Gone."""
+
+
+Json = TypeVar("Json")
+
+
+def clone(value: Json) -> Json:
+    """Copy JSON data: what copy.deepcopy does, several times faster, because JSON has no cycles and no shared parts."""
+    if isinstance(value, dict):
+        return cast(Json, {key: clone(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return cast(Json, [clone(item) for item in value])
+    return value
 
 
 class StoreError(Exception):
@@ -67,8 +78,8 @@ class Store:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._objects: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
-        self._versions = itertools.count(1)
-        self._version = 0
+        self._version = 1
+        self._latest: dict[tuple[str, str], int] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._changed = asyncio.Event()
         self._kinds: dict[tuple[str, str], Kind] = {}
@@ -76,12 +87,16 @@ class Store:
     # -- kinds --------------------------------------------------------------------------------------------------
 
     def register(self, kind: Kind) -> None:
+        """Serve a kind from now on. Registering it again keeps its objects."""
         self._kinds[kind.key] = kind
         self._objects.setdefault(kind.key, {})
 
     def unregister(self, kind: Kind) -> None:
         self._kinds.pop(kind.key, None)
         self._objects.pop(kind.key, None)
+
+    def serves(self, kind: Kind) -> bool:
+        return kind.key in self._kinds
 
     @property
     def kinds(self) -> Iterable[Kind]:
@@ -94,59 +109,67 @@ class Store:
         """The latest resource version."""
         return self._version
 
+    def latest(self, kind: Kind) -> int:
+        """The resource version of the last change to any object of this kind, 0 when there was none."""
+        return self._latest.get(kind.key, 0)
+
+    @property
+    def now(self) -> datetime:
+        return self._now()
+
     def timestamp(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        return copy.deepcopy(self._find(kind, namespace, name))
+        return clone(self._find(kind, namespace, name))
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        found = self._objects[kind.key].get((namespace, name))
-        return copy.deepcopy(found) if found is not None else None
+        found = self._objects.get(kind.key, {}).get((namespace if kind.namespaced else "", name))
+        return clone(found) if found is not None else None
 
     def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, in one namespace or (None) in all, ordered by namespace and name."""
-        rows = sorted(self._objects[kind.key].items())
-        return [copy.deepcopy(found) for (where, _), found in rows if namespace in (None, where)]
+        rows = sorted(self._objects.get(kind.key, {}).items())
+        return [clone(found) for (where, _), found in rows if namespace in (None, where)]
 
     # -- writing ------------------------------------------------------------------------------------------------
 
-    def create(self, kind: Kind, body: Object) -> Object:
+    def create(self, kind: Kind, body: Object, *, dry_run: bool = False) -> Object:
         """Add an object; fills uid, creationTimestamp, generation, resourceVersion, and the name by generateName."""
-        body = copy.deepcopy(body)
+        body = clone(body)
         meta = body.setdefault("metadata", {})
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + uuid.uuid4().hex[:5]
         namespace = meta.get("namespace", "") if kind.namespaced else ""
         if (namespace, meta["name"]) in self._objects[kind.key]:
-            raise AlreadyExists(f'{kind.plural} "{meta["name"]}" already exists')
+            raise AlreadyExists(f'{resource_name(kind)} "{meta["name"]}" already exists')
         meta["uid"] = str(uuid.uuid4())
         meta["creationTimestamp"] = self.timestamp()
         meta["generation"] = 1
         body["apiVersion"], body["kind"] = kind.api_version, kind.kind
-        return self._commit("ADDED", kind, body, None)
+        return self._commit("ADDED", kind, body, None, dry_run=dry_run)
 
-    def replace(self, kind: Kind, body: Object, *, subresource: str = "") -> Object:
+    def replace(self, kind: Kind, body: Object, *, subresource: str = "", dry_run: bool = False) -> Object:
         """Put a whole object. A `metadata.resourceVersion` in it must be the current one, else Conflict.
 
         With subresource "status" only status is taken, without it status is kept (for kinds that have one). The
         generation goes up when anything but metadata and status changed. An unchanged object makes no change.
         A deletion that waited for its last finalizer is carried out.
         """
-        body = copy.deepcopy(body)
+        body = clone(body)
         meta = body["metadata"]
         namespace = meta.get("namespace", "") if kind.namespaced else ""
         current = self._find(kind, namespace, meta["name"])
         now = current["metadata"]
         if meta.get("resourceVersion") not in (None, "", now["resourceVersion"]):
             raise Conflict(
-                f'Operation cannot be fulfilled on {kind.plural} "{meta["name"]}": the object has been modified; '
-                "please apply your changes to the latest version and try again"
+                f'Operation cannot be fulfilled on {resource_name(kind)} "{meta["name"]}": the object has been '
+                "modified; please apply your changes to the latest version and try again"
             )
         if meta.get("uid") not in (None, "", now["uid"]):
             raise Conflict(f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {now['uid']}")
         if subresource == "status":
-            new = copy.deepcopy(current)
+            new = clone(current)
             new.pop("status", None)
             if "status" in body:
                 new["status"] = body["status"]
@@ -155,13 +178,14 @@ class Store:
             if kind.status_subresource:
                 new.pop("status", None)
                 if "status" in current:
-                    new["status"] = copy.deepcopy(current["status"])
+                    new["status"] = clone(current["status"])
         new["apiVersion"], new["kind"] = kind.api_version, kind.kind
         for fixed in (
             "uid",
             "creationTimestamp",
             "generation",
             "deletionTimestamp",
+            "deletionGracePeriodSeconds",
             "namespace",
             "resourceVersion",
         ):
@@ -170,43 +194,44 @@ class Store:
             else:
                 new["metadata"].pop(fixed, None)
         if new == current:
-            return copy.deepcopy(current)
+            return clone(current)
         if _spec(new) != _spec(current):
             new["metadata"]["generation"] = now["generation"] + 1
-        if now.get("deletionTimestamp") and not new["metadata"].get("finalizers"):
-            return self._commit("DELETED", kind, new, current)
-        return self._commit("MODIFIED", kind, new, current)
+        if _released(current, new):
+            return self._commit("DELETED", kind, new, current, dry_run=dry_run)
+        return self._commit("MODIFIED", kind, new, current, dry_run=dry_run)
 
     def update(self, kind: Kind, namespace: str, name: str, change: Callable[[Object], None]) -> Object:
-        """Change an object in place, status and deletionTimestamp included: for controllers, which run in this loop."""
+        """Change an object in place, status and deletion too: for controllers, which run in this loop.
+
+        A deletion that waited for its last finalizer is carried out here as well.
+        """
         current = self._find(kind, namespace, name)
-        new = copy.deepcopy(current)
+        new = clone(current)
         change(new)
         if new == current:
             return new
         if _spec(new) != _spec(current):
             new["metadata"]["generation"] = current["metadata"]["generation"] + 1
-        return self._commit("MODIFIED", kind, new, current)
+        return self._commit("DELETED" if _released(current, new) else "MODIFIED", kind, new, current)
 
     def delete(self, kind: Kind, namespace: str, name: str) -> Object:
         """Remove an object at once; with finalizers it is only marked and goes when the last one is taken away."""
         current = self._find(kind, namespace, name)
         if current["metadata"].get("finalizers"):
-            return self.update(
-                kind,
-                namespace,
-                name,
-                lambda o: o["metadata"].setdefault("deletionTimestamp", self.timestamp()),
-            )
-        return self._commit("DELETED", kind, copy.deepcopy(current), current)
+            return self.update(kind, namespace, name, self._mark)
+        return self._commit("DELETED", kind, clone(current), current)
 
     # -- watching -----------------------------------------------------------------------------------------------
 
     def since(self, version: int) -> list[Change]:
         """Every change after `version`, oldest first; Gone when the history does not reach back that far."""
-        if self._history and version < self._history[0].version - 1:
-            raise Gone(f"too old resource version: {version} ({self._history[0].version})")
-        return [change for change in self._history if change.version > version]
+        oldest = self._history[0].version if self._history else self._version + 1
+        if version < oldest - 1 or version > self._version:
+            raise Gone(f"too old resource version: {version} ({oldest})")
+        newer = list(itertools.takewhile(lambda change: change.version > version, reversed(self._history)))
+        newer.reverse()
+        return newer
 
     async def wait(self, version: int) -> None:
         """Return as soon as there is a change after `version`."""
@@ -215,31 +240,47 @@ class Store:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _mark(self, body: Object) -> None:
+        body["metadata"].setdefault("deletionTimestamp", self.timestamp())
+        body["metadata"]["deletionGracePeriodSeconds"] = 0
+
     def _find(self, kind: Kind, namespace: str, name: str) -> Object:
         try:
             return self._objects[kind.key][(namespace if kind.namespaced else "", name)]
         except KeyError:
-            raise NotFound(f'{_resource(kind)} "{name}" not found') from None
+            raise NotFound(f'{resource_name(kind)} "{name}" not found') from None
 
     def _commit(
-        self, type_: Literal["ADDED", "MODIFIED", "DELETED"], kind: Kind, new: Object, before: Object | None
+        self,
+        type_: Literal["ADDED", "MODIFIED", "DELETED"],
+        kind: Kind,
+        new: Object,
+        before: Object | None,
+        *,
+        dry_run: bool = False,
     ) -> Object:
+        if dry_run:
+            return new
         meta = new["metadata"]
-        self._version = next(self._versions)
+        self._version += 1
+        self._latest[kind.key] = self._version
         meta["resourceVersion"] = str(self._version)
         where = (meta.get("namespace", "") if kind.namespaced else "", meta["name"])
         if type_ == "DELETED":
             del self._objects[kind.key][where]
         else:
             self._objects[kind.key][where] = new
-        self._history.append(Change(type_, self._version, kind, copy.deepcopy(new), copy.deepcopy(before)))
+        self._history.append(Change(type_, self._version, kind, clone(new), before))
         self._changed.set()
         self._changed = asyncio.Event()
-        return copy.deepcopy(new)
+        return clone(new)
 
 
-def _resource(kind: Kind) -> str:
-    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
+def _released(before: Object, after: Object) -> bool:
+    """Did this change take the last finalizer of an object that only waited for that to go?"""
+    meta = after["metadata"]
+    waiting = meta.get("deletionTimestamp") and not meta.get("deletionGracePeriodSeconds")
+    return bool(waiting and before["metadata"].get("finalizers") and not meta.get("finalizers"))
 
 
 def _spec(body: Object) -> Object:

@@ -1,0 +1,81 @@
+"""As much OpenAPI as kubectl asks for: which resources can be patched, and with which query parameters.
+
+kubectl reads these documents before `apply`: a new one looks in version 3 for the `fieldValidation` and `dryRun`
+parameters and then leaves validation to the server; an old one downloads version 2 as protobuf and validates by it,
+skipping kinds that the document does not describe. So the documents describe the parameters, and no fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from watcher.demo.cluster.crd import Resource
+from watcher.demo.cluster.discovery import VERSION
+
+PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_INFO = {"title": "Kubernetes", "version": VERSION["gitVersion"]}
+_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force", "pretty")
+
+
+def index_v3(resources: Iterable[Resource]) -> dict[str, Any]:
+    """The list of version 3 documents, one for each group and version."""
+    paths = dict.fromkeys(_prefix(resource) for resource in resources)
+    return {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash=1"} for path in paths}}
+
+
+def document_v3(resources: Iterable[Resource], path: str) -> dict[str, Any] | None:
+    members = [resource for resource in resources if _prefix(resource) == path]
+    if not members:
+        return None
+    paths: dict[str, Any] = {}
+    for resource in members:
+        paths[_object_path(resource)] = {"patch": _operation(resource), "put": _operation(resource)}
+    schemas = {
+        f"{resource.kind.group or 'core'}.{resource.kind.version}.{resource.kind.kind}": {
+            "type": "object",
+            "x-kubernetes-group-version-kind": [_gvk(resource)],
+        }
+        for resource in members
+    }
+    return {"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {"schemas": schemas}}
+
+
+def document_v2() -> dict[str, Any]:
+    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}}
+
+
+def protobuf_v2() -> bytes:
+    """`document_v2` as the protobuf message openapi.v2.Document: swagger is field 1, info is 2, paths is 8."""
+    info = _field(1, _INFO["title"].encode()) + _field(2, _INFO["version"].encode())
+    return _field(1, b"2.0") + _field(2, info) + _field(8, b"")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """One length-delimited protobuf field; all of ours are shorter than 128 bytes, so the length is one byte."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+def _prefix(resource: Resource) -> str:
+    kind = resource.kind
+    return f"apis/{kind.group}/{kind.version}" if kind.group else f"api/{kind.version}"
+
+
+def _object_path(resource: Resource) -> str:
+    middle = "/namespaces/{namespace}" if resource.kind.namespaced else ""
+    return f"/{_prefix(resource)}{middle}/{resource.kind.plural}/{{name}}"
+
+
+def _operation(resource: Resource) -> dict[str, Any]:
+    return {
+        "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}} for name in _PARAMETERS
+        ],
+        "responses": {"200": {"description": "OK"}},
+        "x-kubernetes-group-version-kind": _gvk(resource),
+    }
+
+
+def _gvk(resource: Resource) -> dict[str, str]:
+    kind = resource.kind
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
