@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from watcher.demo.platform.discovery import KubernetesTargets, PodDiscovery
+
 READY_WITHIN = 20.0
 STOP_WITHIN = 10.0
 _LISTENING = re.compile(r'msg="Listening on" address=\S*:(\d+)')
@@ -41,52 +43,6 @@ class PrometheusUnavailable(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class KubernetesTargets:
-    """Pods found through an API server. Give a token file or a kubeconfig, or neither for an open server."""
-
-    api_server: str | None = None
-    namespaces: Sequence[str] = ()
-    token_file: Path | None = None
-    kubeconfig: Path | None = None
-    ca_file: Path | None = None
-
-    def config(self) -> dict[str, Any]:
-        """The scrape configuration: pods annotated for scraping, with labels namespace, app, color and pod."""
-        discovery: dict[str, Any] = {"role": "pod"}
-        if self.kubeconfig:
-            discovery["kubeconfig_file"] = str(self.kubeconfig)
-        else:
-            discovery["api_server"] = self.api_server
-        if self.namespaces:
-            discovery["namespaces"] = {"names": list(self.namespaces)}
-        if self.token_file:
-            discovery["authorization"] = {"credentials_file": str(self.token_file)}
-        if self.ca_file:
-            discovery["tls_config"] = {"ca_file": str(self.ca_file)}
-        meta = "__meta_kubernetes_pod"
-        relabel: list[dict[str, Any]] = [
-            {"source_labels": [f"{meta}_annotation_prometheus_io_scrape"], "regex": "true", "action": "keep"},
-            {"source_labels": [f"{meta}_phase"], "regex": "Pending|Succeeded|Failed|Completed", "action": "drop"},
-            {"source_labels": [f"{meta}_container_init"], "regex": "true", "action": "drop"},
-            {
-                "source_labels": [f"{meta}_ip", f"{meta}_annotation_prometheus_io_port"],
-                "regex": r"([^;]+);(\d+)",
-                "replacement": "$1:$2",
-                "target_label": "__address__",
-            },
-            {
-                "source_labels": [f"{meta}_annotation_prometheus_io_path"],
-                "regex": "(.+)",
-                "target_label": "__metrics_path__",
-            },
-        ]
-        labels = {"namespace": "__meta_kubernetes_namespace", "pod": f"{meta}_name"}
-        labels |= {"app": f"{meta}_label_app", "color": f"{meta}_label_color"}
-        relabel += [{"source_labels": [source], "target_label": target} for target, source in labels.items()]
-        return {"job_name": "pods", "kubernetes_sd_configs": [discovery], "relabel_configs": relabel}
-
-
-@dataclass(frozen=True, slots=True)
 class StaticTargets:
     """Addresses (host:port) with the labels that their series get."""
 
@@ -98,7 +54,9 @@ class PrometheusServer:
     """One Prometheus process. `url` is where it answers once `start` has returned.
 
     `start` waits until it is ready, `stop` ends it in order, `kill` ends it at once; both keep the data, and `start`
-    brings it back on the same port. As a context manager it starts, stops, and removes a directory it made itself.
+    brings it back on the same port. Pods of a Kubernetes cluster are followed from `start` to `stop` (a kill of
+    Prometheus does not end that); a new pod is scraped within 5 s, which is Prometheus' own pace. As a context
+    manager it starts, stops, and removes a directory it made itself.
     """
 
     def __init__(
@@ -119,8 +77,11 @@ class PrometheusServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._log = self.directory / "prometheus.log"
         self._config = self.directory / "prometheus.yml"
+        self._pods = self.directory / "pods.json"
         # JSON is YAML, and needs no library to be written.
-        config = _config(targets, scrape_interval, alertmanagers, rule_files)
+        self._targets = targets
+        self._discovery: PodDiscovery | None = None
+        config = _config(targets, self._pods, scrape_interval, alertmanagers, rule_files)
         self._config.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
     @property
@@ -138,6 +99,9 @@ class PrometheusServer:
         """Starts it and waits until it is ready. Raises PrometheusUnavailable."""
         if self.pid is not None:
             return self
+        if isinstance(self._targets, KubernetesTargets) and self._discovery is None:
+            self._discovery = PodDiscovery(self._targets, self._pods)
+            self._discovery.start()
         seen = self._log.stat().st_size if self._log.exists() else 0
         self._process = _spawn(self._command(), self._log)
         deadline = time.monotonic() + READY_WITHIN
@@ -152,6 +116,9 @@ class PrometheusServer:
 
     def stop(self) -> None:
         """Ends it in order (its data is written out). Does nothing when it does not run."""
+        if self._discovery is not None:
+            self._discovery.stop()
+            self._discovery = None
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -225,13 +192,16 @@ def find_prometheus() -> str:
 
 def _config(
     targets: KubernetesTargets | Sequence[StaticTargets],
+    pods: Path,
     scrape_interval: float,
     alertmanagers: Sequence[str],
     rule_files: Sequence[Path],
 ) -> dict[str, Any]:
     every = f"{round(scrape_interval * 1000)}ms"
     if isinstance(targets, KubernetesTargets):
-        jobs = [targets.config()]
+        jobs: list[dict[str, Any]] = [
+            {"job_name": "pods", "file_sd_configs": [{"files": [str(pods)], "refresh_interval": "5s"}]}
+        ]
     else:
         static = [{"targets": list(group.addresses), "labels": dict(group.labels)} for group in targets]
         jobs = [{"job_name": "static", "static_configs": static}]
