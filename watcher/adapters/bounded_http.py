@@ -78,7 +78,7 @@ class Deadline:
                 raise Cancelled("cancelled")
             left = min(left, CANCEL_SLICE)
         if self._at <= time.monotonic():
-            raise Late(f"no complete answer within {self.seconds:g} s")
+            raise Late(f"no complete answer within {self.seconds:.3g} s")
         return max(left, 0.001)
 
     def remaining(self) -> float:
