@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from watcher.core.models import ApiVersion, Duration, Model, Name, PositiveDuration
 from watcher.core.rules import RuleOverride
 from watcher.core.units import Invalid
-from watcher.core.windows import Day, clock_time, zone_name
+from watcher.core.windows import Day, clock_time, start_time, zone_name
 
 Color = Literal["blue", "green"]
 COLORS: tuple[Color, Color] = ("blue", "green")
@@ -58,7 +58,7 @@ class Window(Model):
     """A time in which releases may move traffic. Going back never waits for one."""
 
     days: Annotated[list[Day], Field(min_length=1)]
-    from_: Annotated[str, AfterValidator(clock_time)] = Field(alias="from")
+    from_: Annotated[str, AfterValidator(start_time)] = Field(alias="from")
     to: Annotated[str, AfterValidator(clock_time)]
     timezone: Annotated[str, AfterValidator(zone_name)] = "UTC"
 
@@ -118,6 +118,18 @@ class Tests(Model):
     smoke: list[Check] = []
     verification: list[Check] = []
     health: list[Check] = []
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        for stage in ("smoke", "verification", "health"):
+            seen: set[str] = set()
+            for index, check in enumerate(getattr(self, stage)):
+                title = check.title(index)
+                if title in seen:
+                    problem = f'a second check is called "{title}"'
+                    raise Invalid(problem, "give each check of a stage a name of its own", path=(stage, index))
+                seen.add(title)
+        return self
 
 
 class PodHealth(Model):

@@ -85,7 +85,8 @@ class PodView:
 
     @property
     def failures(self) -> int:
-        return sum(container.failures for container in self.containers)
+        """How often its containers have failed. One that is told to stop may end with any code: that is no failure."""
+        return sum(c.restarts if self.deleting else c.failures for c in self.containers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class CheckResult:
     message: str = ""
     output: str = ""
     running: bool = False
+    since: datetime | None = None
+    """When this worker started it. A check that a new worker must run anew has its whole time again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Other:
     phase: str
     created_at: datetime
     images: Mapping[str, str]
+    """What it asked for; of a rolled-back one the images that traffic was taken from (`status.rejected`)."""
     ended_at: datetime | None = None
 
     @property

@@ -238,7 +238,8 @@ def from_json(raw: dict[str, Any]) -> Release:
                 "spec": raw.get("spec") or {},
                 "status": raw.get("status") or {},
             }
-        )
+        ),
+        extra="ignore",  # the pinned Application and rules too may carry fields of a newer version
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -27,6 +27,13 @@ def clock_time(text: str) -> str:
     """Validate `HH:MM` (24:00 is the end of the day)."""
     if not re.fullmatch(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00", text):
         raise Invalid(f'"{text}" is no time of day', 'write one from "00:00" to "24:00", such as "09:00"')
+    return text
+
+
+def start_time(text: str) -> str:
+    """Validate `HH:MM` as a beginning."""
+    if clock_time(text) == "24:00":
+        raise Invalid('a window cannot begin at "24:00"', 'write "00:00", and the next day')
     return text
 
 
@@ -50,35 +57,31 @@ def closed_because(windows: Sequence[Window], freezes: Sequence[Freeze], now: da
 
 
 def next_opening(windows: Sequence[Window], freezes: Sequence[Freeze], now: datetime) -> datetime | None:
-    """The first instant at or after `now` at which a release may begin; None when there is none within a year."""
-    candidates = [now]
+    """The first instant at or after `now` at which a release may begin; None when there is none within `HORIZON`."""
+    candidates = {now}
     for freeze in freezes:
-        day_after = freeze.to + timedelta(days=1)
-        candidates.append(datetime.combine(day_after, time(0), ZoneInfo(freeze.timezone)))
-    day = now
-    while day < now + HORIZON:
-        for window in windows:
-            candidates += [start for start, _ in _spans(window, day)]
-        found = sorted(at for at in candidates if at >= now and not closed_because(windows, freezes, at))
-        if found:
-            return found[0].astimezone(now.tzinfo)
-        day += timedelta(days=1)
-    return None
+        if freeze.to < (now + HORIZON).date():
+            day_after = freeze.to + timedelta(days=1)
+            candidates.add(datetime.combine(day_after, time(0), ZoneInfo(freeze.timezone)).astimezone(UTC))
+    for window in windows:
+        candidates.update(start for start, _ in _spans(window, now, HORIZON))
+    openings = (at for at in sorted(candidates) if at >= now and not closed_because(windows, freezes, at))
+    found = next(openings, None)
+    return found.astimezone(now.tzinfo) if found else None
 
 
-def _spans(window: Window, around: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """The window's spans that begin on the day before, the day of, or the day after an instant, in its zone."""
+def _spans(window: Window, around: datetime, ahead: timedelta = timedelta(0)) -> Iterator[tuple[datetime, datetime]]:
+    """The window's spans, in UTC, that begin on the day before an instant (in its zone), on its day, or until the day
+    after `ahead` has passed.
+    """
     zone = ZoneInfo(window.timezone)
-    for offset in (-1, 0, 1):
-        day = around.astimezone(zone).date() + timedelta(days=offset)
+    today = around.astimezone(zone).date()
+    for offset in range(-1, ahead.days + 2):
+        day = today + timedelta(days=offset)
         if DAYS[day.weekday()] not in window.days:
             continue
-        start = datetime.combine(day, _clock(window.from_), zone)
-        last = day if window.to > window.from_ else day + timedelta(days=1)
-        if window.to == "24:00":
-            last = day + timedelta(days=1)
-        yield start, datetime.combine(last, _clock(window.to), zone)
-
-
-def _clock(text: str) -> time:
-    return time(0) if text == "24:00" else time.fromisoformat(text)
+        over_midnight = window.to == "24:00" or window.to <= window.from_
+        start = datetime.combine(day, time.fromisoformat(window.from_), zone)
+        last = day + timedelta(days=1) if over_midnight else day
+        end = time(0) if window.to == "24:00" else time.fromisoformat(window.to)
+        yield start.astimezone(UTC), datetime.combine(last, end, zone).astimezone(UTC)

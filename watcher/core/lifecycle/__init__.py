@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from watcher.core.effects import Effect
+from watcher.core.effects import Effect, Tell
 from watcher.core.lifecycle.after import verifying, watching
 from watcher.core.lifecycle.before import awaiting_approval, deploying, pending, testing
 from watcher.core.lifecycle.ended import ended
 from watcher.core.lifecycle.flip import rolling_back, switching
+from watcher.core.lifecycle.telling import news
 from watcher.core.lifecycle.turn import PhaseStep, Turn
 from watcher.core.observed import Observed
-from watcher.core.release import Phase, Release
+from watcher.core.release import TERMINAL, Phase, Release
+
+STATUS_LOST = (
+    "Somebody took away the part of the status that says what this Release was doing. "
+    "It ends here, and leaves selector and pods as they are: look at which colour is live."
+)
 
 PHASES: dict[Phase, PhaseStep] = {
     Phase.PENDING: pending,
@@ -42,4 +48,11 @@ def step(release: Release, observed: Observed, now: datetime) -> tuple[Release, 
         observed: the world as it was just read.
         now: aware UTC time of the injected clock.
     """
-    return PHASES[release.phase](Turn(release, observed, now))
+    turn = Turn(release, observed, now)
+    status = release.status
+    if release.phase not in (TERMINAL | {Phase.PENDING}) and (status.pinned is None or status.colors is None):
+        after, effects = turn.end(Phase.FAILED, "StatusLost", STATUS_LOST, severity="critical")
+    else:
+        after, effects = PHASES[release.phase](turn)
+    told = {effect.key for effect in effects if isinstance(effect, Tell)}
+    return after, (*effects, *(tell for tell in news(after, now) if tell.key not in told))

@@ -14,13 +14,20 @@ from typing import Any
 from watcher.core.effects import Effect, PointPreview, Tell
 from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import run_stage, superseded
-from watcher.core.lifecycle.turn import RETRY, Step, Turn
+from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
+from watcher.core.lifecycle.way_back import way_back
 from watcher.core.observed import WatchReading
 from watcher.core.release import Condition, Phase, RuleRecord
 from watcher.core.units import format_duration
 
 HEARTBEAT = timedelta(seconds=60)
 """How often the rules' values are written to the status while no outcome changes."""
+
+ANSWER_PATIENCE = timedelta(seconds=60)
+"""How long past its end a watch waits for the answers to its last evaluations."""
+
+WATCHES, HOLDS = "Watches", "Holds"
+"""How the messages of a running watch and of one that holds begin."""
 
 LOOK = timedelta(seconds=1)
 """How soon a trouble that only lasts counts is looked at again."""
@@ -36,12 +43,13 @@ def _leave(turn: Turn) -> Step | None:
     if turn.observed.service is None:
         message = f"Service {turn.app.spec.service} was deleted: create it again, or nobody is served."
         conditions = turn.condition("NeedsAttention", True, "NoService", message)
-        return turn.stay(
-            Tell("no-service", "NoService", message, "critical"), message=message, wake=LOOK, conditions=conditions
-        )
+        return turn.stay(message=message, wake=LOOK, conditions=conditions)
     if turn.selected != turn.colors.to:
         return superseded(turn)
-    return _sick_pods(turn)
+    if turn.needs("NoService"):
+        message = "The Service is there again."
+        return turn.stay(message=message, wake=RETRY, conditions=turn.condition("NeedsAttention", False))
+    return _sick_pods(turn) if turn.seen(turn.colors.to) else None
 
 
 def _sick_pods(turn: Turn) -> Step | None:
@@ -56,12 +64,13 @@ def _sick_pods(turn: Turn) -> Step | None:
         code = "" if ended.exit_code is None else f", exit code {ended.exit_code}"
         cause = f" ({ended.reason}{code})" if ended.reason else ""
         message = (
-            f"containers of {turn.colors.to} failed {crashes} times since the flip (limit {limits.restarts}), "
+            f"containers of {turn.colors.to} failed {times(crashes)} since the flip (limit {limits.restarts}), "
             f"last {ended.name} of pod {pod.name}{cause}"
         )
         return turn.go_back("pods/OutOfMemory" if ended.reason == "OOMKilled" else "pods/Crashed", message)
     since = turn.status.switched_at or now
     for pod in side.pods:
+        # A pod that is younger than the flip has no endpoint to lose yet; if all are, the next limit counts.
         unready = now - max(pod.ready_changed_at or since, since)
         if not pod.ready and not pod.deleting and pod.created_at < since and unready > limits.not_ready:
             limit = format_duration(limits.not_ready)
@@ -82,7 +91,7 @@ def _sick_pods(turn: Turn) -> Step | None:
 def _watchful(turn: Turn) -> timedelta:
     """When to look again at the latest: sooner while a pod is unready, as its time runs without any event."""
     side = turn.color(turn.colors.to)
-    trouble = side.ready == 0 or any(not pod.ready for pod in side.pods)
+    trouble = side.ready == 0 or any(not pod.ready and not pod.deleting for pod in side.pods)
     return LOOK if trouble else timedelta(seconds=30)
 
 
@@ -99,6 +108,9 @@ def verifying(turn: Turn) -> Step:
         # From now on the idle colour is the way back: its Service's EndpointSlices tell whether it is warm (S1, S4).
         effects.append(PointPreview(spec.preview.service, turn.colors.from_))
     if not turn.color(turn.colors.to).ready:
+        late = turn.overdue(deadline) if turn.seen(turn.colors.to) else ""
+        if late:
+            return turn.go_back("VerifyDeadline", f"{turn.colors.to} did not keep a ready endpoint {late}")
         return turn.stay(*effects, wake=RETRY)
     waits = run_stage(turn, "live", spec.tests.health, ["live", "pods"], deadline)
     if waits:
@@ -119,25 +131,47 @@ def watching(turn: Turn) -> Step:
         if reading.verdict == "rollback":
             return _breached(turn, reading)
         changes |= _record(turn, reading)
-    conditions, told = _way_back(turn)
-    effects += told
-    conditions, told = _sight(turn, reading, conditions)
-    effects += told
-    if conditions != turn.status.conditions:
+        effects += _noteworthy(turn, reading)
+    conditions = way_back(turn)
+    conditions = _sight(turn, reading, conditions)
+    if "rules" in changes or _truths(conditions) != _truths(turn.status.conditions):
         changes["conditions"] = conditions
-    assert turn.status.watch_until is not None
-    if turn.now >= turn.status.watch_until and not turn.paused():
+    if turn.now >= turn.watch_until and not turn.paused():
         return _finish(turn, reading, changes, effects)
     message = turn.paused() or _describe(turn, reading)
-    if message != turn.status.message and ("rules" in changes or reading is None or turn.paused()):
+    old = turn.status.message
+    if message != old and ("rules" in changes or reading is None or turn.paused() or not old.startswith(WATCHES)):
         changes["message"] = message
-    wake = min(_watchful(turn), max(RETRY, turn.status.watch_until - turn.now))
+    rest = turn.watch_until - turn.now
+    wake = _watchful(turn) if turn.paused() else min(_watchful(turn), max(RETRY, rest))
     return turn.stay(*effects, wake=wake, **changes)
+
+
+def _truths(conditions: tuple[Condition, ...]) -> set[tuple[str, str, str]]:
+    """What of the conditions is written at once. Their words change with every number, and wait for the heartbeat."""
+    return {(c.type, c.status, c.reason) for c in conditions}
+
+
+def _noteworthy(turn: Turn, reading: WatchReading) -> list[Effect]:
+    """Breaches that move no traffic, and that somebody wants to know of."""
+    rules = {rule.id: rule for rule in turn.pinned.rules}
+    found: list[Effect] = []
+    for report in reading.reports:
+        rule = rules.get(report.id)
+        if rule is None or not report.breached or rule.enforcing or rule.on_breach == "observe":
+            continue
+        but = "it is only observed" if rule.on_breach == "rollback" else "it only notifies"
+        message = f"Rule {report.id} is breached on {turn.colors.to} ({turn.version}): {report.message}; {but}."
+        found.append(Tell(f"breach/{report.id}", "RuleBreached", message, "warning"))
+    return found
 
 
 def _breached(turn: Turn, reading: WatchReading) -> Step:
     enforcing = {rule.id for rule in turn.pinned.rules if rule.enforcing}
-    report = next(r for r in reading.reports if r.breached and r.id in enforcing)
+    breached = [r for r in reading.reports if r.breached and r.id in enforcing]
+    if not breached:
+        return turn.go_back("rules", "; ".join(reading.reasons) or "the rules say so")
+    report = min(breached, key=lambda r: (r.breached_at or 0.0, r.id))
     late = (
         f" (seen {reading.late:.0f} s late, after a gap)"
         if reading.late > 2 * turn.watch.interval.total_seconds()
@@ -191,20 +225,6 @@ def _query(turn: Turn, id_: str) -> str:
     return next((rule.query for rule in turn.pinned.rules if rule.id == id_), "")
 
 
-def _way_back(turn: Turn) -> tuple[tuple[Condition, ...], list[Effect]]:
-    """Watch the previous colour's warmth: losing it is an alert of its own (S4)."""
-    side = turn.color(turn.colors.from_)
-    lost = side.ready == 0
-    message = (
-        f"The way back is cold: {turn.colors.from_} has no ready pods. A rollback would first have to scale up "
-        f"Deployment {turn.app.deployment(turn.colors.from_)}."
-    )
-    conditions = turn.condition("WayBackLost", lost, message=message if lost else "The way back is warm.")
-    if lost and not turn.has("WayBackLost"):
-        return conditions, [Tell("way-back-lost", "WayBackLost", message, "critical")]
-    return conditions, []
-
-
 def _blind(turn: Turn, reading: WatchReading) -> list[str]:
     enforcing = {rule.id for rule in turn.pinned.rules if rule.enforcing}
     return [
@@ -214,29 +234,23 @@ def _blind(turn: Turn, reading: WatchReading) -> list[str]:
     ]
 
 
-def _sight(
-    turn: Turn, reading: WatchReading | None, conditions: tuple[Condition, ...]
-) -> tuple[tuple[Condition, ...], list[Effect]]:
+def _sight(turn: Turn, reading: WatchReading | None, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     """Say when the rules cannot see (S7)."""
     if reading is None:
-        return conditions, []
+        return conditions
     blind = _blind(turn, reading)
     status = turn.status.model_copy(update={"conditions": conditions})
-    message = f"The watch is blind: {'; '.join(blind)}" if blind else "Every rule sees."
-    after = turn.condition("Blind", bool(blind), message=message, status=status)
-    if blind and not turn.has("Blind"):
-        return after, [Tell("blind", "Blind", message, "warning")]
-    return after, []
+    message = f"The watch is blind: {'; '.join(blind)}." if blind else "Every rule sees."
+    return turn.condition("Blind", bool(blind), message=message, status=status)
 
 
 def _describe(turn: Turn, reading: WatchReading | None) -> str:
-    until = turn.status.watch_until
-    begin = f"Watches {turn.version} on {turn.colors.to} until {until:%H:%M:%S} UTC"
+    begin = f"{WATCHES} {turn.version} on {turn.colors.to} until {turn.watch_until:%H:%M:%S} UTC"
     if reading is None:
         return f"{begin}."
     blind = _blind(turn, reading)
     if blind:
-        return f"{begin}; blind, so it holds: {'; '.join(blind)}"
+        return f"{begin}; blind, so it holds: {'; '.join(blind)}."
     counts = Counter(r.outcome for r in reading.reports)
     said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
     return f"{begin}{f': {said}' if said else ''}."
@@ -244,28 +258,34 @@ def _describe(turn: Turn, reading: WatchReading | None) -> str:
 
 def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], effects: list[Effect]) -> Step:
     """The watch's time is over: complete it, extend it once, or hold (DESIGN.md 5)."""
-    if turn.pinned.rules and (reading is None or not reading.ended):
+    ended = reading is not None and reading.ended
+    if turn.pinned.rules and not ended and turn.now < turn.watch_until + ANSWER_PATIENCE:
         return turn.stay(*effects, wake=LOOK, **changes)
-    if reading is None or reading.verdict == "pass":
+    if not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass"):
         message = f"Completed: {turn.version} serves on {turn.colors.to} and passed its watch."
-        base = turn.status.model_copy(update=changes)
-        changes |= {"verdict": "pass", "conditions": turn.condition("NeedsAttention", False, status=base)}
+        changes |= {"verdict": "pass"}
         return turn.end(Phase.COMPLETED, "Completed", message, *effects, idle=turn.colors.from_, **changes)
-    why = "; ".join(reading.reasons) or "too little was seen"
+    reasons = reading.reasons if ended and reading is not None else ("the last evaluations got no answer",)
+    why = "; ".join(reasons) or "too little was seen"
     if not turn.status.extended:
         until = turn.now + turn.watch.duration
-        message = f"The watch saw too little and is extended until {until:%H:%M:%S} UTC: {why}"
+        message = f"The watch saw too little and is extended until {until:%H:%M:%S} UTC: {why}."
         tell = Tell("extended", "WatchExtended", message, "warning")
         changes |= {"extended": True, "watch_until": until, "verdict": "inconclusive"}
         return turn.stay(*effects, tell, message=message, wake=turn.watch.interval, **changes)
     if turn.watch.on_inconclusive == "rollback":
         return turn.go_back("inconclusive", f"the watch stayed inconclusive: {why}")
+    return _hold(turn, why, changes, effects)
+
+
+def _hold(turn: Turn, why: str, changes: dict[str, Any], effects: list[Effect]) -> Step:
+    """Keep both colours and ask for a person. Its words are written with the rules, not at every new number."""
+    if turn.needs("Inconclusive") and turn.status.message.startswith(HOLDS) and "rules" not in changes:
+        return turn.stay(*effects, wake=min(turn.watch.interval, _watchful(turn)), **changes)
     message = (
-        f"Holds: {why}. Both colours stay up. Decide with: watcher release abort {turn.release.name} (goes back), "
-        f"or let it see; it completes as soon as enough was seen."
+        f"{HOLDS}: {why}. Both colours stay up. Go back with: watcher release abort {turn.release.name}; "
+        f"or wait: it completes as soon as enough was seen."
     )
     base = turn.status.model_copy(update=changes)
-    conditions = turn.condition("NeedsAttention", True, "Inconclusive", why, status=base)
-    changes |= {"verdict": "hold", "conditions": conditions}
-    tell = Tell("hold", "NeedsAttention", message, "critical")
-    return turn.stay(*effects, tell, message=message, wake=turn.watch.interval, **changes)
+    changes["conditions"] = turn.condition("NeedsAttention", True, "Inconclusive", message, status=base)
+    return turn.stay(*effects, message=message, wake=min(turn.watch.interval, _watchful(turn)), **changes)

@@ -6,33 +6,44 @@ Superseded (S3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.core.application import COLORS, Application, Check, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, RunCheck, Target, Wake
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
-from watcher.core.observed import DeploymentView
+from watcher.core.observed import DeploymentView, Other
 from watcher.core.release import CheckRecord, Colors, Phase, Pinned
 from watcher.core.windows import closed_because, next_opening
 
 STAGES = ("smoke", "verification", "health")
+
+LOOK_AGAIN = timedelta(minutes=1)
+"""How soon a Release that waits for people, files or a window is looked at again at the latest."""
+
+LOGS_PATIENCE = timedelta(seconds=30)
+"""How long past the deadline a failed container's last lines are waited for."""
 
 
 def pending(turn: Turn) -> Step:
     """Refuse what is impossible, wait for the window, then begin."""
     spec, observed = turn.release.spec, turn.observed
     app = observed.application
-    if spec.abort:
-        return turn.end(Phase.ABORTED, "Aborted", f"Aborted {spec.abort.told()} before anything was done.")
+    stop = spec.abort or (None if turn.release.is_rollback_only else spec.rollback)
+    if stop:
+        return turn.end(Phase.ABORTED, "Aborted", f"Aborted {stop.told()} before anything was done.")
     if app is None:
         known = ", ".join(observed.known_applications) or "none"
         message = f"There is no Application {spec.application!r} in namespace {turn.release.namespace}; known: {known}."
         return turn.fail("UnknownApplication", message)
-    if not observed.service_known:
+    if not observed.service_known or not all(turn.seen(color) for color in COLORS):
         return turn.stay(message="Waits for an answer of the API server.", wake=RETRY)
+    overtaken = next((o.name for o in observed.others if o.running and _after(o, turn)), "")
+    if overtaken:
+        message = f"Waits for the end of Release {overtaken}, which was asked for later and could not wait."
+        return turn.stay(message=message, wake=LOOK_AGAIN)
     refusal = _refusal(turn, app)
     if refusal:
         return turn.fail(*refusal)
@@ -47,10 +58,11 @@ def pending(turn: Turn) -> Step:
         command = spec.rollback
         told = command.told() if command else ""
         return begun.go_back("manual", f"asked for {told}", by=command.by if command else "")
-    waits = turn.paused() or _closed(turn, app)
+    opening = next_opening(app.spec.windows, app.spec.freezes, turn.now)
+    waits = turn.paused() or _closed(turn, app, opening)
     if waits:
-        opening = next_opening(app.spec.windows, app.spec.freezes, turn.now)
-        return turn.stay(*([Wake(opening)] if opening else []), message=waits)
+        later = turn.now + LOOK_AGAIN
+        return turn.stay(Wake(min(opening, later) if opening and opening > turn.now else later), message=waits)
     message = f"Deploys {turn.version} to {colors.to}; {colors.from_} serves ({pinned.previous_version or 'unnamed'})."
     return turn.go(Phase.DEPLOYING, message, **started)
 
@@ -73,21 +85,21 @@ def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
             "AnotherReleaseRunning",
             f"Release {running[0]} of {app.name} is running: wait for its end, or abort it first.",
         )
-    waiting = [o.name for o in observed.others if o.ended_at is None and _before(o.created_at, o.name, turn)]
-    if waiting:
-        return "AnotherReleaseRunning", f"Release {waiting[0]} of {app.name} was asked for earlier and still waits."
     if turn.release.is_rollback_only:
-        target = turn.color(other(active)).deployment
-        if target is None:
+        if turn.color(other(active)).deployment is None:
             return "NoDeployment", f"Deployment {app.deployment(other(active))} does not exist: nothing to go back to."
         return None
+    waiting = [o.name for o in observed.others if o.ended_at is None and not _after(o, turn)]
+    if waiting:
+        return "AnotherReleaseRunning", f"Release {waiting[0]} of {app.name} was asked for earlier and still waits."
     if not spec.images:
         return "NoImages", "spec.images is empty: say which image each container gets, as container: image."
     return _refused_images(turn, app, active)
 
 
-def _before(created_at: object, name: str, turn: Turn) -> bool:
-    return (str(created_at), name) < (str(turn.release.created_at), turn.release.name)
+def _after(one: Other, turn: Turn) -> bool:
+    """Whether another Release was asked for after this one."""
+    return (one.created_at, one.name) > (turn.release.created_at, turn.release.name)
 
 
 def _refused_images(turn: Turn, app: Application, active: str) -> tuple[str, str] | None:
@@ -101,14 +113,23 @@ def _refused_images(turn: Turn, app: Application, active: str) -> tuple[str, str
     if strangers:
         has = ", ".join(sorted(idle.images))
         return "UnknownContainer", f"Deployment {idle.name} has no container {strangers[0]!r}; it has {has}."
-    ended = [o for o in observed.others if o.ended_at and o.images == spec.images]
-    last = max(ended, key=lambda o: (o.ended_at, o.name), default=None)
+    last = _last_life(observed.others, spec.images)
     if last and last.phase == Phase.ROLLED_BACK and not spec.force:
         message = f"{turn.version} was rolled back in Release {last.name}: repair it, or release it with force."
         return "Quarantined", message
     if observed.rules_problem:
         return "InvalidRules", observed.rules_problem
     return None
+
+
+def _last_life(others: Sequence[Other], images: Mapping[str, str]) -> Other | None:
+    """The Release in which these images last came to a good or a bad end; one that was refused proves nothing."""
+    lives = [
+        (o.ended_at, o)
+        for o in others
+        if o.ended_at and o.phase in (Phase.COMPLETED, Phase.ROLLED_BACK) and images.items() <= o.images.items()
+    ]
+    return max(lives, key=lambda life: (life[0], life[1].name))[1] if lives else None
 
 
 def _pin(turn: Turn, app: Application, active: str) -> Pinned:
@@ -131,13 +152,12 @@ def _version(deployment: DeploymentView) -> str:
     return ", ".join(sorted(tags))
 
 
-def _closed(turn: Turn, app: Application) -> str:
+def _closed(turn: Turn, app: Application, opening: datetime | None) -> str:
     if turn.release.spec.override_window:
         return ""
     why = closed_because(app.spec.windows, app.spec.freezes, turn.now)
     if not why:
         return ""
-    opening = next_opening(app.spec.windows, app.spec.freezes, turn.now)
     when = f"; the next one opens at {opening:%Y-%m-%d %H:%M %Z}" if opening else "; none opens within a year"
     return f"Waits for a deployment window: now is {why}{when}."
 
@@ -149,7 +169,7 @@ def interrupted(turn: Turn) -> Step | None:
         message = f"Aborted {stop.told()}; traffic never moved and stays on {turn.colors.from_}."
         return turn.end(Phase.ABORTED, "Aborted", message, idle=turn.colors.to)
     if not turn.observed.service_known:
-        return None
+        return turn.stay(wake=RETRY)
     if turn.observed.service is None:
         return turn.fail("NoService", f"Service {turn.app.spec.service} was deleted; traffic never moved.")
     if turn.selected != turn.colors.from_:
@@ -160,7 +180,8 @@ def interrupted(turn: Turn) -> Step | None:
 def superseded(turn: Turn) -> Step:
     """Somebody moved the selector: respect it, and say so (S3)."""
     key = turn.app.spec.selector_key
-    expected = turn.colors.to if turn.status.switched_at else turn.colors.from_
+    flips = turn.status.flips
+    expected = flips[-1].to if flips else turn.colors.from_
     message = (
         f"Somebody else moved the selector of Service {turn.app.spec.service}: {key} is "
         f"{turn.selected or '(nothing)'}, {expected} was expected. The Release ends and leaves it there."
@@ -173,8 +194,11 @@ def deploying(turn: Turn) -> Step:
     stopped = interrupted(turn)
     if stopped:
         return stopped
+    if not turn.seen(turn.colors.to):
+        return turn.stay(wake=RETRY)
     side = turn.color(turn.colors.to)
     name = turn.app.deployment(turn.colors.to)
+    late = turn.overdue(turn.app.spec.deadlines.deploying)
     if side.deployment is None:
         return turn.fail("NoDeployment", f"Deployment {name} was deleted while {turn.version} was deployed to it.")
     wanted = turn.release.spec.images
@@ -184,14 +208,16 @@ def deploying(turn: Turn) -> Step:
         or side.deployment.replicas < turn.pinned.replicas
         or side.deployment.version != turn.release.spec.version
     ):
+        if late:
+            message = f"The API server did not take the deployment of {turn.version} to {turn.colors.to} {late}."
+            return turn.fail("DeployDeadline", f"{message} Traffic never moved.")
         deploy = Deploy(name, wanted, max(turn.pinned.replicas, side.deployment.replicas), turn.release.spec.version)
         return turn.stay(deploy, wake=RETRY)
     if side.deployment.rolled_out and side.ready:
         count = side.deployment.ready
-        message = f"Tests {turn.version} on {turn.colors.to} ({count} pods ready)."
+        message = f"Tests {turn.version} on {turn.colors.to} ({count} {'pod' if count == 1 else 'pods'} ready)."
         return turn.go(Phase.TESTING, message)
     found = diagnose(side, turn.status.phase_since or turn.now, turn.now)
-    late = turn.overdue(turn.app.spec.deadlines.deploying)
     if found and (found.final or late):
         return _failed_deploy(turn, found)
     if late:
@@ -210,9 +236,9 @@ def _failed_deploy(turn: Turn, found: Diagnosis) -> Step:
     logs = ""
     if found.pod:
         key = f"{found.pod}/{found.container}"
-        if key not in turn.observed.logs:
+        if key not in turn.observed.logs and not turn.overdue(turn.app.spec.deadlines.deploying + LOGS_PATIENCE):
             return turn.stay(FetchLogs(found.pod, found.container, previous=True), wake=RETRY)
-        logs = turn.observed.logs[key]
+        logs = turn.observed.logs.get(key, "")
     last = f" Its last lines: {logs}" if logs else ""
     message = f"Deploying {turn.version} to {turn.colors.to} failed: {found.message}.{last} Traffic never moved."
     return turn.fail(found.reason, message, evidence={"diagnosis": found.message, "logs": logs})
@@ -253,14 +279,15 @@ def run_stage(
             if id_ in done:
                 continue
             result = turn.observed.checks.get(id_)
-            late = turn.overdue(deadline)
-            if late and (result is None or result.running):
-                return _failed_check(turn, CheckRecord(id=id_, ok=False, message=f"did not end {late}"))
             if result is None:
+                # Asked for even after the deadline: a worker that was away must not take that for a failure.
                 effect = RunCheck(id_, check, turn.colors.to, target)
-                return turn.stay(effect, message=f"Runs {stage} check {id_} on {turn.colors.to}.", wake=RETRY)
+                return turn.stay(effect, message=f"Runs check {id_} on {turn.colors.to}.", wake=RETRY)
             if result.running:
-                return turn.stay(wake=timedelta(seconds=5))
+                late = turn.overdue(deadline)
+                if late and turn.now - (result.since or turn.status.phase_since or turn.now) > _patience(check):
+                    return _failed_check(turn, CheckRecord(id=id_, ok=False, message=f"it did not end {late}"))
+                return turn.stay(wake=timedelta(seconds=1))
             record = CheckRecord(id=id_, ok=result.ok, message=result.message, output=result.output)
             if not result.ok:
                 return _failed_check(turn, record)
@@ -268,9 +295,15 @@ def run_stage(
     return None
 
 
+def _patience(check: Check) -> timedelta:
+    """The time that a check may take by its own settings."""
+    return check.http.within + check.http.for_ + 2 * check.http.timeout
+
+
 def _failed_check(turn: Turn, record: CheckRecord) -> Step:
     checks = (*turn.status.checks, record)
-    said = f" It answered: {record.output}" if record.output else ""
+    said = f" (it answered: {record.output})" if record.output else ""
+    why = f"{record.message.removesuffix('.')}{said}"
     evidence: dict[str, object] = {"check": record.id, "output": record.output}
     if turn.status.switched_at:
         kept = Turn(
@@ -278,12 +311,9 @@ def _failed_check(turn: Turn, record: CheckRecord) -> Step:
             turn.observed,
             turn.now,
         )
-        return kept.go_back(
-            f"check/{record.id}", f"check {record.id} failed: {record.message}.{said}", evidence=evidence
-        )
+        return kept.go_back(f"check/{record.id}", f"check {record.id} failed: {why}", evidence=evidence)
     message = (
-        f"Check {record.id} of {turn.version} failed: {record.message}.{said} "
-        f"Traffic never moved and stays on {turn.colors.from_}."
+        f"Check {record.id} of {turn.version} failed: {why}. Traffic never moved and stays on {turn.colors.from_}."
     )
     return turn.fail("TestsFailed", message, checks=checks, evidence=evidence)
 

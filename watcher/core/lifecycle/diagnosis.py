@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from watcher.core.lifecycle.turn import times
 from watcher.core.observed import ColorView, ContainerView, PodView
 
 PULL_PATIENCE = timedelta(seconds=20)
@@ -69,12 +70,13 @@ def _of_container(pod: PodView, container: ContainerView, now: datetime) -> Diag
         final = container.waiting in _NEVER or now - pod.created_at > PULL_PATIENCE
         reason = "ConfigError" if container.waiting == "CreateContainerConfigError" else "ImagePull"
         return Diagnosis(reason, f"{where} cannot start, {container.waiting}{said}", final)
-    if container.failures:
+    if container.failures and not container.ready:
         final = container.failures >= CRASHES
         if container.reason == "OOMKilled":
-            message = f"{where} ran out of memory (OOMKilled, {container.failures} times): raise its limit"
+            message = f"{where} ran out of memory (OOMKilled {times(container.failures)}): raise its limit"
             return Diagnosis("OutOfMemory", message, final, pod.name, container.name)
         code = "" if container.exit_code is None else f" with exit code {container.exit_code}"
-        times = "once" if container.failures == 1 else f"{container.failures} times"
-        return Diagnosis("CrashLoop", f"{where} ended{code} {times}", final, pod.name, container.name)
+        return Diagnosis(
+            "CrashLoop", f"{where} ended{code} {times(container.failures)}", final, pod.name, container.name
+        )
     return None

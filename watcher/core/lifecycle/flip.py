@@ -15,6 +15,7 @@ from watcher.core.effects import PointPreview, Scale, SwapSelector, Tell
 from watcher.core.lifecycle.before import interrupted, superseded
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
 from watcher.core.release import Flip, Phase
+from watcher.core.units import format_duration
 from watcher.core.windows import closed_because
 
 READ_AGAIN = timedelta(milliseconds=100)
@@ -22,6 +23,13 @@ READ_AGAIN = timedelta(milliseconds=100)
 
 PART_READY = timedelta(seconds=30)
 """How long a rollback waits for half of its target's pods before one ready pod is enough."""
+
+
+SETTLE = timedelta(seconds=10)
+"""How long after the last asking a flip may still land: a swap request must have been given up by then."""
+
+STOPPING = "Stopping"
+WAITING = "Waiting"
 
 
 def switching(turn: Turn) -> Step:
@@ -33,16 +41,36 @@ def switching(turn: Turn) -> Step:
         return interrupted(turn) or _intend_switch(turn)
     if _happened(turn, intent):
         return _switched(turn, intent)
+    stop = turn.release.spec.abort or turn.release.spec.rollback
+    if stop or turn.status.reason == STOPPING:
+        if turn.observed.service is not None and turn.selected != turn.colors.from_:
+            return superseded(turn)
+        return _stop(turn, stop.told() if stop else "")
     stopped = interrupted(turn)
     if stopped:
         return stopped
-    late = turn.overdue(turn.app.spec.deadlines.switching)
+    deadline = turn.app.spec.deadlines.switching
+    late = turn.overdue(deadline)
     if late:
-        message = f"The API server did not take the flip to {turn.colors.to} {late}; traffic never moved."
+        if not turn.overdue(deadline + SETTLE):
+            return turn.stay(wake=RETRY)
+        message = f"The flip to {turn.colors.to} did not happen {late}; traffic never moved."
         return turn.fail("SwitchDeadline", message)
     if not turn.color(turn.colors.to).ready:
         return turn.stay(message=f"Waits: {turn.colors.to} has no ready endpoints any more.", wake=RETRY)
     return turn.stay(SwapSelector(turn.app.spec.service, intent), wake=READ_AGAIN)
+
+
+def _stop(turn: Turn, told: str) -> Step:
+    """Abort while a flip was asked for and is not seen: ask no more, and wait until it cannot land behind our back."""
+    if turn.status.reason != STOPPING:
+        message = f"Aborted {told}; waits {format_duration(SETTLE)}, as the flip was asked for already."
+        return turn.stay(message=message, reason=STOPPING, phase_since=turn.now, wake=SETTLE)
+    if turn.in_phase < SETTLE:
+        return turn.stay(wake=SETTLE - turn.in_phase)
+    message = f"Aborted{f' {told}' if told else ''}; traffic never moved and stays on {turn.colors.from_}."
+    idle = "" if turn.release.is_rollback_only else turn.colors.to
+    return turn.end(Phase.ABORTED, "Aborted", message, idle=idle)
 
 
 def _intend_switch(turn: Turn) -> Step:
@@ -52,11 +80,14 @@ def _intend_switch(turn: Turn) -> Step:
         why = closed_because(spec.windows, spec.freezes, turn.now)
         waits = f"Ready to switch, and waits for a deployment window: now is {why}." if why else ""
     if waits:
-        return turn.stay(message=waits, wake=timedelta(seconds=30), phase_since=turn.now)
+        return turn.stay(message=waits, wake=timedelta(seconds=30), reason=WAITING)
+    if turn.status.reason == WAITING:
+        # The phase's time runs from here.
+        return turn.stay(reason="", phase_since=turn.now, wake=timedelta(0))
     side = turn.color(turn.colors.to)
     rules_problem = turn.observed.rules_problem
     if rules_problem:
-        return turn.fail("InvalidRules", f"{rules_problem} Traffic never moved.")
+        return turn.fail("InvalidRules", f"{rules_problem.removesuffix('.')}. Traffic never moved.")
     if not side.ready or side.deployment is None or not side.deployment.rolled_out:
         late = turn.overdue(spec.deadlines.switching)
         if late:
@@ -106,11 +137,13 @@ def _switched(turn: Turn, intent: Flip) -> Step:
         "watch_until": flip.at + turn.watch.duration,
     }
     told = f"Traffic moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version})."
-    tell = Tell(f"flip/{flip.index}", "Switched", told, evidence={"from": flip.from_, "to": flip.to, "at": flip.at})
-    after = turn.go(Phase.VERIFYING, told, tell, **changes)
+    evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat()}
+    tell = Tell(f"flip/{flip.index}", "Switched", told, evidence=evidence)
+    release, effects = turn.go(Phase.VERIFYING, told, tell, **changes)
     if turn.selected != flip.to:
-        return superseded(Turn(after[0], turn.observed, turn.now))
-    return after
+        release, more = superseded(Turn(release, turn.observed, turn.now))
+        return release, (*effects, *more)
+    return release, effects
 
 
 def rolling_back(turn: Turn) -> Step:
@@ -120,7 +153,8 @@ def rolling_back(turn: Turn) -> Step:
     target = turn.colors.to if turn.release.is_rollback_only else turn.colors.from_
     if turn.observed.service is None:
         message = f"Rolling back, and Service {turn.app.spec.service} is gone: create it again, selecting {target}."
-        return turn.stay(Tell("no-service", "NoService", message, "critical"), message=message, wake=RETRY)
+        conditions = turn.condition("NeedsAttention", True, "NoService", message)
+        return turn.stay(message=message, wake=RETRY, conditions=conditions)
     intent = turn.status.intent
     flipped_back = bool(turn.status.flips) and turn.status.flips[-1].to == target
     if flipped_back:
@@ -129,6 +163,9 @@ def rolling_back(turn: Turn) -> Step:
         return _flipped_back(turn, intent)
     if turn.selected != other(target):
         return superseded(turn)
+    if turn.release.is_rollback_only and (turn.release.spec.abort or turn.status.reason == STOPPING):
+        abort = turn.release.spec.abort
+        return _stop(turn, abort.told() if abort else "")
     if intent is None:
         code = turn.status.rollback.code if turn.status.rollback else "rollback"
         intent = Flip(index=_next_index(turn), from_=other(target), to=target, reason=code, at=turn.now)
@@ -137,6 +174,8 @@ def rolling_back(turn: Turn) -> Step:
 
 def _ask_back(turn: Turn, target: str, intent: Flip) -> Step:
     changes: dict[str, Any] = {} if turn.status.intent else {"intent": intent}
+    if not turn.seen(target):
+        return turn.stay(wake=READ_AGAIN, **changes)
     side = turn.color(target)
     wanted = turn.pinned.replicas
     half = (wanted + 1) // 2
@@ -144,14 +183,15 @@ def _ask_back(turn: Turn, target: str, intent: Flip) -> Step:
     if side.ready >= half or (side.ready and patience_over):
         return turn.stay(SwapSelector(turn.app.spec.service, intent, rescue=True), wake=READ_AGAIN, **changes)
     name = turn.app.deployment(target)
+    cold = side.deployment is not None and side.deployment.replicas < wanted
+    cure = f"create Deployment {name}" if side.deployment is None else f"waits for the pods of Deployment {name}"
+    cure = f"scales up Deployment {name}" if cold else cure
     message = (
-        f"Rolling back, and {target} is not ready ({side.ready} of {wanted} endpoints): "
-        f"{'scales up' if side.deployment else 'create'} Deployment {name}; traffic returns the moment it is ready."
+        f"Rolling back, and {target} is not ready ({side.ready} of {wanted} endpoints): {cure}; "
+        f"traffic returns the moment it is ready."
     )
-    effects: list[Scale | Tell] = [Tell("way-back-lost", "WayBackLost", message, "critical")]
-    if side.deployment and side.deployment.replicas < wanted:
-        effects.append(Scale(name, wanted))
-    conditions = turn.condition("NeedsAttention", True, "WayBackLost", message)
+    effects = [Scale(name, wanted)] if cold else []
+    conditions = turn.condition("NeedsAttention", True, "RollbackWaits", message)
     return turn.stay(*effects, message=message, wake=RETRY, conditions=conditions, **changes)
 
 
@@ -160,11 +200,12 @@ def _flipped_back(turn: Turn, intent: Flip) -> Step:
     decided = turn.status.rollback.at if turn.status.rollback else turn.now
     seconds = max(0.0, (flip.at - decided).total_seconds())
     told = f"Traffic is back on {flip.to}, {seconds:.1f} s after the verdict."
-    evidence: dict[str, object] = {"from": flip.from_, "to": flip.to, "at": flip.at, "reason": flip.reason}
+    evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "reason": flip.reason}
     tell = Tell(f"flip/{flip.index}", "SwitchedBack", told, "warning", evidence)
     release, effects = turn.stay(tell, message=told, intent=None, flips=(*turn.status.flips, flip), wake=timedelta(0))
     if turn.selected != flip.to:
-        return superseded(Turn(release, turn.observed, turn.now))
+        release, more = superseded(Turn(release, turn.observed, turn.now))
+        return release, (*effects, *more)
     return release, effects
 
 

@@ -58,11 +58,21 @@ class Turn:
     def color(self, color: str) -> ColorView:
         return self.observed.colors.get(color) or ColorView(color, None)
 
+    def seen(self, color: str) -> bool:
+        """Whether the colour could be looked at: what could not be seen is neither ready nor dead."""
+        return color in self.observed.colors
+
     @property
     def selected(self) -> str:
         """The colour that the live Service selects; empty when there is no Service or no colour."""
         service = self.observed.service
         return service.selector.get(self.app.spec.selector_key, "") if service else ""
+
+    @property
+    def watch_until(self) -> datetime:
+        """The end of the watch."""
+        begun = self.status.switched_at or self.status.phase_since or self.release.created_at
+        return self.status.watch_until or begun + self.watch.duration
 
     @property
     def in_phase(self) -> timedelta:
@@ -93,9 +103,9 @@ class Turn:
         return release, effects
 
     def go(self, phase: Phase, message: str, *effects: Effect, reason: str = "", **changes: Any) -> Step:
-        """Enter a phase."""
+        """Enter a phase, and take its first step at once."""
         changes |= {"phase": phase, "phase_since": self.now, "message": message, "reason": reason}
-        return self._with(changes), effects
+        return self._with(changes), (*effects, Wake(self.now))
 
     def end(
         self,
@@ -109,7 +119,9 @@ class Turn:
         **changes: Any,
     ) -> Step:
         """End the Release, once. `idle` names the colour that is kept for a while and then scaled down."""
-        changes |= {"ended_at": self.now, "intent": None}
+        status = self.status.model_copy(update=changes)
+        conditions = self.condition("NeedsAttention", False, message="The Release has ended.", status=status)
+        changes |= {"ended_at": self.now, "intent": None, "conditions": conditions}
         if idle and self.app.spec.previous.then == "scaleDown":
             until = self.now + self.app.spec.previous.keep
             changes["keep"] = Keep(color=idle, deployment=self.app.deployment(idle), until=until)
@@ -126,11 +138,13 @@ class Turn:
 
     def go_back(self, code: str, message: str, by: str = "", evidence: dict[str, object] | None = None) -> Step:
         """Latch the verdict `rollback` (S8) and enter RollingBack."""
+        message = message.removesuffix(".")
         decision = Decision(code=code, message=message, at=self.now, by=by)
-        tell = Tell("verdict", "RollbackDecided", f"Rolling back: {message}", "critical", evidence or {})
+        told = f"Rolling back: {message}."
+        tell = Tell("verdict", "RollbackDecided", told, "critical", evidence or {})
         return self.go(
             Phase.ROLLING_BACK,
-            f"Rolling back: {message}",
+            told,
             CancelChecks(),
             tell,
             reason=code,
@@ -145,21 +159,32 @@ class Turn:
     def condition(
         self, kind: str, truth: bool, reason: str = "", message: str = "", status: Status | None = None
     ) -> tuple[Condition, ...]:
-        """The conditions with one of them set; its time changes only when its truth does."""
+        """The conditions with one of them set; its time changes only when its truth or its reason does."""
         now = status or self.status
         state: Literal["True", "False"] = "True" if truth else "False"
         before = next((c for c in now.conditions if c.type == kind), None)
         if before is None and not truth:
             return now.conditions
-        since = before.last_transition_time if before and before.status == state else self.now
+        same = before is not None and before.status == state and before.reason == (reason or kind)
+        since = before.last_transition_time if before and same else self.now
         new = Condition(type=kind, status=state, reason=reason or kind, message=message, last_transition_time=since)
-        return (*(c for c in now.conditions if c.type != kind), new)
+        if before is None:
+            return (*now.conditions, new)
+        return tuple(new if c.type == kind else c for c in now.conditions)
 
-    def has(self, kind: str) -> bool:
-        return any(c.type == kind and c.status == "True" for c in self.status.conditions)
+    def needs(self, reason: str) -> bool:
+        """Whether a person's attention is asked for, for this reason."""
+        return any(
+            c.type == "NeedsAttention" and c.status == "True" and c.reason == reason for c in self.status.conditions
+        )
 
     def _with(self, changes: dict[str, Any]) -> Release:
         return self.release.model_copy(update={"status": self.status.model_copy(update=changes)})
 
 
 PhaseStep = Callable[[Turn], Step]
+
+
+def times(count: int) -> str:
+    """`once`, `3 times`."""
+    return "once" if count == 1 else f"{count} times"

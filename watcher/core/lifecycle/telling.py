@@ -1,0 +1,61 @@
+"""What people must have been told, read from the status alone.
+
+What always holds: whatever a status says was decided or happened is asked to be told again at every step, under the
+same key, until it is old news. So a kill between the writing of a status and the telling loses nothing, and the one
+who tells drops what was told before (S5, S11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Literal
+
+from watcher.core.effects import Tell
+from watcher.core.release import Condition, Phase, Release
+
+NEWS = timedelta(hours=1)
+"""How long a fact is news: as long as the API server keeps the Event that shows it was told."""
+
+FLAPPING = 600
+"""Seconds within which a condition that comes and goes is told once."""
+
+SEVERITY: dict[Phase, Literal["info", "warning", "critical"]] = {
+    Phase.COMPLETED: "info",
+    Phase.ABORTED: "info",
+    Phase.FAILED: "warning",
+    Phase.SUPERSEDED: "warning",
+    Phase.ROLLED_BACK: "critical",
+}
+
+
+def news(release: Release, now: datetime) -> Iterator[Tell]:
+    """Everything that the status makes news, each with its key."""
+    status = release.status
+    for flip in status.flips:
+        if now - flip.at < NEWS:
+            back = status.rollback is not None and flip.reason == status.rollback.code
+            yield Tell(
+                f"flip/{flip.index}",
+                "SwitchedBack" if back else "Switched",
+                f"Traffic moved from {flip.from_} to {flip.to} ({flip.reason}).",
+                "warning" if back else "info",
+                {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "reason": flip.reason},
+            )
+    if status.rollback and now - status.rollback.at < NEWS:
+        yield Tell("verdict", "RollbackDecided", f"Rolling back: {status.rollback.message}.", "critical")
+    for condition in status.conditions:
+        if condition.status == "True" and now - condition.last_transition_time < NEWS:
+            yield from _of_condition(condition)
+    if status.ended_at and now - status.ended_at < NEWS:
+        yield Tell("end", status.reason or status.phase.value, status.message, SEVERITY.get(status.phase, "info"))
+
+
+def _of_condition(condition: Condition) -> Iterator[Tell]:
+    when = int(condition.last_transition_time.timestamp()) // FLAPPING
+    if condition.type == "WayBackLost":
+        yield Tell(f"way-back-lost/{when}", "WayBackLost", condition.message, "critical")
+    elif condition.type == "Blind":
+        yield Tell(f"blind/{when}", "Blind", condition.message, "warning")
+    elif condition.type == "NeedsAttention":
+        yield Tell(f"attention/{condition.reason}/{when}", condition.reason, condition.message, "critical")

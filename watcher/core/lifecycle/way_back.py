@@ -1,0 +1,25 @@
+"""The way back: whether the previous colour could take the traffic again.
+
+What always holds: it is watched from the flip until the keep-time has passed, and losing it is an alert of its own
+(S4). A colour that could not be looked at is not taken for a cold one (S7).
+"""
+
+from __future__ import annotations
+
+from watcher.core.lifecycle.turn import Turn
+from watcher.core.release import Condition
+
+KIND = "WayBackLost"
+
+
+def way_back(turn: Turn) -> tuple[Condition, ...]:
+    """The conditions with what is known of the previous colour's warmth."""
+    color = turn.colors.from_
+    if not turn.seen(color):
+        return turn.status.conditions
+    lost = turn.color(color).ready == 0
+    message = (
+        f"The way back is cold: {color} has no ready pods. A rollback would first have to bring up "
+        f"Deployment {turn.app.deployment(color)}."
+    )
+    return turn.condition(KIND, lost, message=message if lost else "The way back is warm.")
