@@ -243,7 +243,7 @@ class Container:
             return
         watches = []
         if "readinessProbe" in self._spec:
-            watches.append(self._watch("readinessProbe", target, self._on_readiness, eager=True))
+            watches.append(self._watch("readinessProbe", target, self._on_readiness))
         if "livenessProbe" in self._spec:
             watches.append(self._watch("livenessProbe", target, lambda result: self._on_liveness(result, process)))
         await asyncio.gather(*watches)
@@ -255,7 +255,7 @@ class Container:
             if not decided.done():
                 decided.set_result(result)
 
-        watch = asyncio.ensure_future(self._watch("startupProbe", target, decide, eager=True))
+        watch = asyncio.ensure_future(self._watch("startupProbe", target, decide))
         try:
             passed = await decided == "passed"
         finally:
@@ -273,14 +273,11 @@ class Container:
         name: str,
         target: probes.Target,
         on_result: Callable[[Literal["passed", "failed"]], None],
-        *,
-        eager: bool = False,
     ) -> None:
         word = name.removesuffix("Probe").capitalize()
         await probes.watch(
             self._spec[name],
             target,
-            eager=eager,
             on_result=on_result,
             on_failure=lambda message: self._event("Warning", "Unhealthy", f"{word} probe failed: {message}"),
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from watcher.demo.cluster.addresses import AddressBlock
 from watcher.demo.cluster.containers import Container, Grace, Host
-from watcher.demo.cluster.podstatus import pod_status
+from watcher.demo.cluster.podstatus import pod_status, quality
 from watcher.demo.cluster.resources import POD
 from watcher.demo.cluster.store import Object
 
@@ -30,6 +30,7 @@ class PodWorker:
         self.address = block.pod_ip()
         now = host.store.timestamp()
         self._facts = {
+            "qosClass": quality(pod["spec"]),
             "startTime": now,
             "hostIP": HOST_IP,
             "hostIPs": [{"ip": HOST_IP}],

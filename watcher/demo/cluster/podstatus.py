@@ -65,6 +65,21 @@ def phase(init: Sequence[ContainerState], main: Sequence[ContainerState]) -> str
     return "Running" if begun else "Pending"
 
 
+def quality(spec: Object) -> str:
+    """The pod's QoS class, from the requests and limits of its containers."""
+    rows = [container.get("resources") or {} for container in spec.get("containers") or ()]
+    limits = [row.get("limits") or {} for row in rows]
+    if not any(row.get("requests") or row.get("limits") for row in rows):
+        return "BestEffort"
+    full = all({"cpu", "memory"} <= set(limit) for limit in limits)
+    equal = all(
+        (row.get("requests") or {}).get(name, limit.get(name)) == limit.get(name)
+        for row, limit in zip(rows, limits, strict=True)
+        for name in ("cpu", "memory")
+    )
+    return "Guaranteed" if full and equal else "Burstable"
+
+
 def pod_status(
     before: Object, init: Sequence[ContainerState], main: Sequence[ContainerState], facts: Object, now: str
 ) -> Object:

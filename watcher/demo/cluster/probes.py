@@ -19,7 +19,7 @@ Exec = Callable[[list[str], float], Awaitable[tuple[int, str]]]
 """Runs a command in a container's environment with a deadline: exit code and output. Raises TimeoutError."""
 
 EAGER = 0.15
-"""Seconds between readiness checks of a container that nobody can connect to yet, inside its first period."""
+"""Seconds between checks of a container that nobody can connect to yet, inside its first period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +81,20 @@ async def watch(
     probe: Object,
     target: Target,
     *,
-    eager: bool,
     on_result: Callable[[Literal["passed", "failed"]], None],
     on_failure: Callable[[str], None],
 ) -> None:
     """Probe until cancelled. `on_result` hears each result that reached its threshold, `on_failure` each failure.
 
-    With `eager`, refusals within the first period neither count nor wait for the next one: a program that has just
-    been started is then found ready when it is, not at the next full second.
+    Refusals within the first period neither count nor wait for the next one: a program that has just been started is
+    then found ready when it is, not at the next full second, and never killed for not listening yet.
     """
     timing = Timing.of(probe)
     threshold = Threshold(timing.successes, timing.failures)
     loop = asyncio.get_running_loop()
     await asyncio.sleep(timing.delay)
     due = loop.time()
-    patience = due + timing.period if eager else due
+    patience = due + timing.period
     while True:
         failure = await check(probe, target, timing.timeout)
         if failure and failure.unreachable and loop.time() < patience:
@@ -147,7 +146,9 @@ def url(spec: Object, target: Target) -> str:
     path = spec.get("path") or "/"
     scheme = (spec.get("scheme") or "HTTP").lower()
     slash = "" if path.startswith("/") else "/"
-    return f"{scheme}://{spec.get('host') or target.address}:{spec['port']}{slash}{path}"
+    return (
+        f"{scheme}://{spec.get('host') or target.address}:{target.ports.get(spec['port'], spec['port'])}{slash}{path}"
+    )
 
 
 async def _tcp(spec: Object, target: Target) -> Failure | None:
@@ -158,7 +159,7 @@ async def _tcp(spec: Object, target: Target) -> Failure | None:
     except LookupError as error:
         return Failure(str(error))
     except OSError as error:
-        return Failure(f"dial tcp {host}:{spec['port']}: connect: {_text(error)}", unreachable=True)
+        return Failure(f"dial tcp {host}:{port}: connect: {_text(error)}", unreachable=True)
     writer.close()
     return None
 
@@ -173,7 +174,7 @@ async def _http(spec: Object, target: Target) -> Failure | None:
     except LookupError as error:
         return Failure(str(error))
     except OSError as error:
-        refused = f'Get "{where}": dial tcp {host}:{spec["port"]}: connect: {_text(error)}'
+        refused = f'Get "{where}": dial tcp {host}:{port}: connect: {_text(error)}'
         return Failure(refused, unreachable=True)
     try:
         headers = {

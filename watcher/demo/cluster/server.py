@@ -1,19 +1,24 @@
 """The embedded cluster whole: the API over HTTP and everything that acts behind it, in one asyncio loop.
 
 What always holds: it listens on 127.0.0.1 only, every request needs the token, and after `stop` nothing is left of it.
+The token may come as `Authorization: Bearer` or as the first step of the path. The latter is what the kubeconfig says,
+since kubectl sends no credentials from it over plain http, and there is no TLS without a certificate to hand out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from watcher.demo.cluster.api import create_app
 from watcher.demo.cluster.machine import Machine
@@ -32,6 +37,24 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class PathToken:
+    """Turns the token at the beginning of a path into the header that the API looks for."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            first, slash, rest = scope["path"].removeprefix("/").partition("/")
+            if hmac.compare_digest(first.encode(), self._token.encode()):
+                path = slash + rest or "/"
+                others = [row for row in scope["headers"] if row[0] != b"authorization"]
+                headers = [*others, (b"authorization", f"Bearer {self._token}".encode())]
+                scope = {**scope, "path": path, "raw_path": quote(path).encode(), "headers": headers}
+        await self._app(scope, receive, send)
 
 
 class EmbeddedCluster:
@@ -65,6 +88,7 @@ class EmbeddedCluster:
         self.server = ""
         self._port = port
         self._http: _Server | None = None
+        self._stop_watches: Callable[[], None] = lambda: None
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -83,8 +107,9 @@ class EmbeddedCluster:
             token=self.token,
             cluster_ip=self.machine.cluster_ip,
         )
+        self._stop_watches = app.state.stop_watches
         config = uvicorn.Config(
-            app,
+            PathToken(app, self.token),
             log_config=None,
             access_log=False,
             ws="none",
@@ -95,20 +120,21 @@ class EmbeddedCluster:
         self._serving = asyncio.ensure_future(self._http.serve(sockets=[listener]))
         try:
             async with asyncio.timeout(START):
-                while not self._http.started:
-                    if self._serving.done():
-                        self._serving.result()
-                        raise RuntimeError("the HTTP server of the cluster ended as it began")
+                while not self._http.started and not self._serving.done():
                     await asyncio.sleep(0.005)
         except BaseException:
             await self.stop()
             raise
+        if not self._http.started:
+            await self.stop()
+            raise RuntimeError("the HTTP server of the cluster ended as it began")
         self.server = f"http://{HOST}:{listener.getsockname()[1]}"
         if self.kubeconfig is not None:
             write_kubeconfig(self.kubeconfig, self.server, self.token)
 
     async def stop(self) -> None:
         """End everything. May be called more than once."""
+        self._stop_watches()
         await self.machine.stop()
         serving, self._serving = self._serving, None
         if serving is not None and self._http is not None:
@@ -121,7 +147,7 @@ def write_kubeconfig(path: Path, server: str, token: str, namespace: str = "defa
     config = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "embedded", "cluster": {"server": server}}],
+        "clusters": [{"name": "embedded", "cluster": {"server": f"{server}/{token}"}}],
         "users": [{"name": "embedded", "user": {"token": token}}],
         "contexts": [
             {"name": "embedded", "context": {"cluster": "embedded", "user": "embedded", "namespace": namespace}}

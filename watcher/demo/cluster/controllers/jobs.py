@@ -143,7 +143,7 @@ class Jobs:
                     "ownerReferences": [owner_reference(job)],
                 },
                 "spec": template["spec"],
-                "status": {"phase": "Pending", "qosClass": "BestEffort"},
+                "status": {"phase": "Pending"},
             },
         )
         self._events.record(job, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")

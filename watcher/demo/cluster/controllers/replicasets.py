@@ -67,7 +67,7 @@ class ReplicaSets:
                     "ownerReferences": [owner_reference(replica_set)],
                 },
                 "spec": template["spec"],
-                "status": {"phase": "Pending", "qosClass": "BestEffort"},
+                "status": {"phase": "Pending"},
             },
         )
         self._events.record(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {pod['metadata']['name']}")
