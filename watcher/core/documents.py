@@ -217,17 +217,21 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _wrong_value(tree: Tree, root: Table, error: ErrorDetails) -> Fault:
     cause = error.get("ctx", {}).get("error")
-    loc = error["loc"] + (cause.path if isinstance(cause, Invalid) else ())
-    node, key = _find(root, loc)
-    line, column = node.line, node.column
-    if isinstance(cause, Invalid):
-        if cause.line is not None and cause.column is not None and isinstance(node, Scalar):
-            line, column = tree.place(node, cause.line, cause.column)
-        elif cause.path and key is not None and isinstance(cause.path[-1], str) and not isinstance(node, Scalar):
-            line, column = key.line, key.column
-        return Fault(line, column, cause.problem, cause.cure)
-    message, cure = _said(error, node)
-    return Fault(line, column, message, cure)
+    if not isinstance(cause, Invalid):
+        node, key = _find(root, error["loc"])
+        return Fault(*_place(node, key), *_said(error, node))
+    node, key = _find(root, error["loc"] + cause.path)
+    line, column = _place(node, key)
+    if cause.line is not None and cause.column is not None and isinstance(node, Scalar):
+        line, column = tree.place(node, cause.line, cause.column)
+    return Fault(line, column, cause.problem, cause.cure)
+
+
+def _place(node: Node, key: Scalar | None) -> tuple[int, int]:
+    """Where a value is said to stand: at its key when nothing was written, or when it has lines of its own."""
+    absent = isinstance(node, Scalar) and node.value is None and not node.text
+    at = key if key is not None and (absent or node.line > key.line) else node
+    return at.line, at.column
 
 
 _WANTED = {

@@ -50,13 +50,15 @@ _SYNTAX = (
     (r"found character '\\t'", "a tab stands where YAML takes only spaces", "indent with spaces"),
     (r"found character", "a text begins with a character that YAML reserves", "put the text in quotes"),
     (r"mapping values are not allowed", 'a ":" stands where none can', "put the text in quotes, or begin a new line"),
-    (r"could not find expected ':'", "this key has no value", 'write "key: value"'),
-    (r"unexpected end of stream", "a quote is not closed", "close it"),
     (r"unknown escape character", "this is no escape in YAML", "double the backslash, or use single quotes"),
     (r"expected <block end>", "this line is indented unlike its neighbours", "give lines of one level one indentation"),
-    (r"did not find expected '[],}]|expected ',' or", "a bracket or brace is not closed", "close it, or add a comma"),
-    (r"undefined alias", "this alias has no anchor", "write the anchor above it, as in &name"),
 )
+_UNFINISHED = (
+    (r"could not find expected ':'", "this key has no value", 'write "key: value"'),
+    (r"unexpected end of stream", "this quote is not closed", "close it"),
+    (r"expected ',' or", "this bracket or brace is not closed", "close it, or add a comma"),
+)
+"""What is said of the place where something begins."""
 
 Plain = str | int | float | bool | None
 
@@ -117,10 +119,9 @@ class Tree:
     def place(self, scalar: Scalar, line: int, column: int) -> tuple[int, int]:
         """Where a line and column of a scalar's text stand in the file; where that is unclear, the scalar's place."""
         content = scalar.text.split("\n")[line - 1]
-        if scalar.style == "|" and scalar.line + line <= len(self.lines):
-            source = self.lines[scalar.line + line - 1]
-            if source.endswith(content):
-                return scalar.line + line, len(source) - len(content) + column
+        source = "".join(self.lines[scalar.line + line - 1 : scalar.line + line])
+        if scalar.style == "|" and source.endswith(content):
+            return scalar.line + line, len(source) - len(content) + column
         opening = len(scalar.style)
         source = self.lines[scalar.line - 1][scalar.column - 1 + opening :]
         if scalar.style not in ("|", ">") and line == 1 and source.startswith(content[:column]):
@@ -169,12 +170,13 @@ def _events(text: str) -> Iterator[Event]:
 
 
 def _syntax_fault(error: MarkedYAMLError) -> Fault:
-    mark = error.problem_mark or error.context_mark
+    said = str(error.problem)
+    for table, mark in ((_SYNTAX, error.problem_mark), (_UNFINISHED, error.context_mark)):
+        for pattern, message, cure in table:
+            if mark is not None and re.search(pattern, said):
+                return Fault(mark.line + 1, mark.column + 1, message, cure)
+    mark = error.problem_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    said = str(error.problem or error.context or "this is not YAML")
-    for pattern, message, cure in _SYNTAX:
-        if re.search(pattern, said):
-            return Fault(line, column, message, cure)
     return Fault(line, column, f"this is not YAML ({said})", "correct the syntax")
 
 
