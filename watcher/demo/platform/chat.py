@@ -148,16 +148,16 @@ class Chat:
         faulty = self.faults.real_request() if path == "/chat" else self.faults.on
         if faulty and self._misbehave():
             return Answer(500, {"error": "the conversation store did not answer"}, path)
-        answer = self._convert(conversation) if path == "/convert" else self._say(conversation, text, faulty)
+        answer = self._convert(conversation) if path == "/convert" else self._say(conversation, text)
         self.conversations.remember(key, answer)
-        return Answer(200, answer, path)
+        return Answer(200, {**answer, **self._padding(faulty)}, path)
 
-    def _say(self, conversation: str | None, text: str, faulty: bool) -> dict[str, object]:
+    def _say(self, conversation: str | None, text: str) -> dict[str, object]:
         time.sleep(0.003 + len(text) % 8 * 0.001)  # the time to think of an answer: 3 to 10 ms
         name, answer, began = self.conversations.say(conversation, text)
         if began:
             self.metrics.conversations.inc()
-        return {"conversation": name, "answer": answer, **self._padding(faulty)}
+        return {"conversation": name, "answer": answer}
 
     def _convert(self, conversation: object) -> dict[str, object]:
         converted = self.faults.converts()

@@ -1,8 +1,8 @@
 """What the chat service is about: conversations, answers, and the subscriptions they lead to.
 
 It exists apart from HTTP so that the self check can use it without being counted. What always holds: memory is bounded
-(the oldest conversation is forgotten), a request repeated under the same idempotency key is answered again but not
-counted again, and a conversation that another pod began is continued here rather than refused.
+(the oldest conversations are forgotten, long messages cut); a request repeated under the same idempotency key is
+answered again but not counted again; and a conversation that another pod began is continued here, not refused.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 REMEMBERED = 2000
 """Conversations and idempotency keys kept."""
 
-MESSAGES = 50
+MESSAGES = 20
 """Messages kept per conversation."""
+
+TEXT = 500
+"""Characters kept of a message."""
 
 ACTIVE_FOR = 30.0
 """Seconds after its last message for which a conversation's user counts as active."""
@@ -69,7 +72,7 @@ class Conversations:
         answer = _ANSWERS[len(text) % len(_ANSWERS)]
         with self._lock:
             entry = self._by_id.setdefault(name, Conversation())
-            entry.messages += [{"from": "user", "text": text}, {"from": "bot", "text": answer}]
+            entry.messages += [{"from": "user", "text": text[:TEXT]}, {"from": "bot", "text": answer}]
             del entry.messages[:-MESSAGES]
             entry.last = time.monotonic()
             self._by_id.move_to_end(name)
