@@ -14,6 +14,8 @@ from watcher.demo.cluster.crd import Resource
 from watcher.demo.cluster.discovery import VERSION
 
 PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+PROTOBUF_V2_ANSWER = PROTOBUF_V2.replace("@", ".")
+"""The type of the answer: a media type with an @ in it is one that clients ask for and cannot parse."""
 _INFO = {"title": "Kubernetes", "version": VERSION["gitVersion"]}
 _PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force", "pretty")
 

@@ -21,6 +21,7 @@ from watcher.demo.cluster.errors import (
     bad_request,
     conflict,
     details_of,
+    from_store,
     no_such_path,
     not_found,
     unsupported_media_type,
@@ -29,7 +30,7 @@ from watcher.demo.cluster.patch import json_patch, merge_patch
 from watcher.demo.cluster.resources import CRD, NAMESPACE, SERVICE, Kind, resource_name
 from watcher.demo.cluster.scale import apply_scale, scale_of
 from watcher.demo.cluster.selectors import Selection, field_selector, label_selector
-from watcher.demo.cluster.store import Object, Store
+from watcher.demo.cluster.store import Object, Store, StoreError
 from watcher.demo.cluster.strategic import apply_merge, strategic_merge
 
 JSON_PATCH = "application/json-patch+json"
@@ -114,7 +115,10 @@ class Verbs:
         warnings = _unknown_fields(kind, admitted, options)
         if kind.key == SERVICE.key:
             self._give_address(admitted.body["spec"])
-        created = self.store.create(kind, admitted.body, dry_run=options.dry_run)
+        try:
+            created = self.store.create(kind, admitted.body, dry_run=options.dry_run)
+        except StoreError as error:
+            raise from_store(error, kind, admitted.body["metadata"]["name"]) from error
         if kind.key == CRD.key and not options.dry_run:
             self.registry.refresh()
         return Written(201, created, warnings)
