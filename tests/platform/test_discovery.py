@@ -70,7 +70,7 @@ def test_targets_follow_the_pods_and_stay_when_the_api_server_has_gone(cluster: 
 
 
 def test_prometheus_scrapes_pods_with_the_labels_that_rules_select_by(cluster: RunningCluster, tmp_path: Path) -> None:
-    targets = KubernetesTargets(cluster.server, [manifests.NAMESPACE], cluster.token)
+    targets = KubernetesTargets.from_kubeconfig(cluster.kubeconfig, [manifests.NAMESPACE])
     with PrometheusServer(targets, directory=tmp_path / "prometheus", scrape_interval=0.5) as server:
 
         def live() -> list[dict[str, str]]:

@@ -195,7 +195,7 @@ class _Watch:
         headers = {"Accept": "application/json", "User-Agent": "pod-discovery"}
         if self._where.token:
             headers["Authorization"] = f"Bearer {self._where.token}"
-        self._connection.request("GET", path, headers=headers)
+        self._connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
         answer = self._connection.getresponse()
         if answer.status != 200:
             answer.close()
