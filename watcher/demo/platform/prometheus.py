@@ -126,9 +126,16 @@ class PrometheusServer:
         self._end(signal.SIGKILL)
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except PrometheusUnavailable:
+            self._leave()
+            raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         self.stop()
         if self._own_directory:
             shutil.rmtree(self.directory, ignore_errors=True)
