@@ -255,7 +255,7 @@ def _body(check: HttpCheck, text: str, reply: Reply) -> str:
     for path, expected in check.expect_json.items():
         got = _at(document, path)
         if not _equal(got, expected):
-            shown = "nothing" if got is _MISSING else _without_secrets(check, _brief(json.dumps(got)))
+            shown = "nothing" if got is _MISSING else _brief(_without_secrets(check, json.dumps(got)))
             return f"expected {path} to be {json.dumps(expected)}, got {shown}"
     return ""
 

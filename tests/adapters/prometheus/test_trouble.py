@@ -422,6 +422,22 @@ def test_secrets_are_neither_shown_nor_repeated(metrics: Port, serve: Serve, rep
         assert server.url in text
 
 
+@pytest.mark.parametrize("before", range(270, 302, 3))
+def test_a_secret_that_stands_where_a_text_is_cut_is_not_repeated_in_part(
+    metrics: Port, serve: Serve, reply: Reply, tmp_path: Path, before: int
+) -> None:
+    (tmp_path / "token").write_text("hidden-token-4711")
+    server = serve(reply(500, "x" * before + "hidden-token-4711"))
+    (failed,) = ask(metrics(server.url, token_file=tmp_path / "token"), "vector(1)")
+    assert "hidden" not in failed.reason
+
+
+def test_warnings_do_not_repeat_secrets(metrics: Port, serve: Serve, reply: Reply) -> None:
+    server = serve(reply(200, success(warnings=["tenant key-4713 is over its limit"])))
+    (failed,) = ask(metrics(server.url, headers={"X-Key": "key-4713"}), "vector(1)")
+    assert "tenant [redacted] is over its limit" in failed.reason
+
+
 def test_user_and_password_of_the_address_are_sent_as_basic_authentication(
     metrics: Port, serve: Serve, reply: Reply
 ) -> None:

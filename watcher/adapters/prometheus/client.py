@@ -145,7 +145,8 @@ class Client:
                 params=parameters,
                 timeout=within,  # type: ignore[arg-type]
             )
-            return _rows(result, self._session.document.get("warnings"), span)
+            warnings = self._session.document.get("warnings") or ()
+            return _rows(result, tuple(_line(self._settings, str(warning)) for warning in warnings), span)
         except _Trouble as trouble:
             return trouble.problem
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
@@ -153,7 +154,7 @@ class Client:
             return Problem(Failed(what, transient=False), Blame.UNCLEAR)
 
 
-def _rows(result: Any, warnings: Any, span: Span) -> Rows:
+def _rows(result: Any, warnings: tuple[str, ...], span: Span) -> Rows:
     keys = span.keys()
     rows, histograms = [], []
     for item in result:
@@ -167,7 +168,7 @@ def _rows(result: Any, warnings: Any, span: Span) -> Rows:
             points[keys.get(round(at * 1000), float(at))] = float(value)
         if points:
             rows.append(Row(labels, points))
-    return Rows(tuple(rows), tuple(histograms), tuple(str(warning) for warning in warnings or ()))
+    return Rows(tuple(rows), tuple(histograms), warnings)
 
 
 def _transport(shown: str, error: AdapterError) -> Problem:
@@ -186,7 +187,7 @@ def _understand(settings: PrometheusSettings, reply: Reply) -> Any:
     who = f"Prometheus at {settings.shown}"
     status = f"{reply.status} {reply.reason}".strip()
     if 300 <= reply.status < 400:
-        target = _without_secrets(settings, _place(reply.headers.get("Location", "")))
+        target = _place(settings, reply.headers.get("Location", ""))
         what = f"{who} answered {status}, a redirect to {target or 'nowhere'}; redirects are not followed."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.SERVER))
     document = None if reply.cut else _json(reply.body)
@@ -196,14 +197,14 @@ def _understand(settings: PrometheusSettings, reply: Reply) -> Any:
         what = f"{who} answered with more than {MAX_ANSWER_BYTES // 2**20} MiB: the query gives too many series."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.QUERY))
     if reply.status != 200:
-        text = _without_secrets(settings, _plain(reply.body))
+        text = _plain(settings, reply.body)
         transient = reply.status >= 500 or reply.status in _TRANSIENT_STATUSES
         failed = Failed(f"{who} answered {status}{': ' + text if text else ''}.", transient)
         raise _Trouble(Problem(failed, _blame(reply.status)))
     data = document.get("data") if isinstance(document, dict) and document.get("status") == "success" else None
     if not isinstance(data, dict) or data.get("resultType") != "matrix" or not isinstance(data.get("result"), list):
         kind = reply.headers.get("Content-Type", "no content type").partition(";")[0]
-        text = _without_secrets(settings, _plain(reply.body))
+        text = _plain(settings, reply.body)
         what = f"{who} answered {status} with something other than its HTTP API gives ({kind}): {text or 'nothing'}."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.UNCLEAR))
     return document
@@ -213,8 +214,8 @@ def _refusal(settings: PrometheusSettings, reply: Reply, document: Mapping[str, 
     """A `status: error` document. The type counts where there is one: some servers send them with 200."""
     kind = str(document.get("errorType") or "")
     transient = kind in _TRANSIENT_TYPES or reply.status >= 500 or reply.status in _TRANSIENT_STATUSES
-    text = _without_secrets(settings, _line(str(document.get("error") or "no reason given")))
-    what = f"Prometheus at {settings.shown} answered {reply.status} ({_line(kind) or 'error'}): {text}."
+    text = _line(settings, str(document.get("error") or "no reason given"))
+    what = f"Prometheus at {settings.shown} answered {reply.status} ({_line(settings, kind) or 'error'}): {text}."
     of_the_server = reply.status in _OF_THE_SERVER or kind in {"unavailable", "too_many_requests"}
     return Problem(Failed(what, transient), Blame.SERVER if of_the_server else Blame.QUERY)
 
@@ -232,30 +233,26 @@ def _json(body: bytes) -> Any:
         return None
 
 
-def _plain(body: bytes) -> str:
+def _plain(settings: PrometheusSettings, body: bytes) -> str:
     """The beginning of a page or text as one line, without markup."""
     text = body[:20_000].decode("utf-8", "replace")
-    return _line(re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text))
+    return _line(settings, re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text))
 
 
-def _line(text: str) -> str:
-    """One line of bounded length without control characters and without a full stop, to stand inside a sentence."""
+def _line(settings: PrometheusSettings, text: str) -> str:
+    """One line without secrets and control characters, of bounded length: a server's words inside our sentence."""
     text = text[:20_000]
+    for secret in settings.secrets():  # before anything is cut off: half a secret would not be recognised
+        text = text.replace(secret, "[redacted]")
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).rstrip(".")
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
-def _place(location: str) -> str:
+def _place(settings: PrometheusSettings, location: str) -> str:
     """An address without user, password and query."""
     try:
         parts = urlsplit(location)
     except ValueError:
         return "an address that is none"
     place = parts.netloc.rpartition("@")[2]
-    return _line((f"{parts.scheme}://{place}" if place else "") + parts.path)
-
-
-def _without_secrets(settings: PrometheusSettings, text: str) -> str:
-    for secret in settings.secrets():
-        text = text.replace(secret, "[redacted]")
-    return text
+    return _line(settings, (f"{parts.scheme}://{place}" if place else "") + parts.path)

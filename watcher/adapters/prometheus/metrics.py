@@ -63,11 +63,11 @@ class PrometheusMetrics:
         """Evaluate one expression at one time."""
         return self.query([Query("instant", expr)], at, at, timedelta(seconds=1))["instant"]
 
-    def ready(self) -> Failed | None:
-        """Ask a trivial query: None when the server answers it (so it is up, reachable, and lets us in)."""
+    def ready(self, *, within: float | None = None) -> Failed | None:
+        """Ask a trivial query, in `within` seconds: None when the server is up, reachable, and lets us in."""
         now = datetime.now(UTC)
         with self._client() as client:
-            outcome = client.ask(PROBE, Span.over(now, now, timedelta(seconds=1)), self._settings.timeout)
+            outcome = client.ask(PROBE, Span.over(now, now, timedelta(seconds=1)), within or self._settings.timeout)
         return outcome.failed if isinstance(outcome, Problem) else None
 
     def _answers(self, exprs: list[str], span: Span, within: float | None) -> dict[str, Answer]:
