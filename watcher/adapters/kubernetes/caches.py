@@ -82,7 +82,7 @@ class Caches:
                     self._connection,
                     paths.releases(name),
                     _release,
-                    lambda release, *_, name=name: self._on_release(name, release),  # type: ignore[misc]
+                    lambda release, *_, name=name: self._on_release(name, release),
                 )
                 self._releases[name] = found
                 for informer in (*space.informers, found):
@@ -135,6 +135,19 @@ class Caches:
         space = self._namespaces[app.namespace]
         preview = space.services.get(app.spec.preview.service) if app.spec.preview else None
         return compose(app, service, preview, space.deployments.all(), space.pods.all(), tuple(slices))
+
+    def service(self, app: Application) -> views.Service | None:
+        """The live Service."""
+        return self._namespaces[app.namespace].services.get(app.spec.service)
+
+    def preview(self, app: Application) -> views.Service | None:
+        """The preview Service."""
+        name = app.spec.preview.service if app.spec.preview else ""
+        return self._namespaces[app.namespace].services.get(name)
+
+    def remember_service(self, namespace: str, service: views.Service) -> None:
+        """What was just read, so that the next look does not see an older one."""
+        self._namespaces[namespace].services.put(service.view.name, service)
 
     def pods(self, app: Application, color: str) -> list[views.Pod]:
         """The pods of a colour."""

@@ -28,7 +28,9 @@ log = structlog.get_logger(__name__)
 
 
 class Informer(Generic[T]):
-    """Objects of one kind by name. `on_change(name, before, after)` is called from the informer's thread after the cache has it."""
+    """Objects of one kind by name. `on_change(name, before, after)` is called from the informer's thread, once the
+    cache has what came after.
+    """
 
     def __init__(
         self,
@@ -128,4 +130,5 @@ class Informer(Generic[T]):
         before = self._objects.get(name)
         after = None if kind == "DELETED" else self._parse(raw)
         self.put(name, after)
-        self._on_change(name, before, after)
+        if before != after:
+            self._on_change(name, before, after)

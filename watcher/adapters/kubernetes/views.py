@@ -23,6 +23,8 @@ class Pod:
     view: PodView
     deployment: str
     images: Mapping[str, str]
+    ports: Mapping[str, int]
+    """Container ports by name: what a Service's targetPort may say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,20 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Port:
+    """A Service's port, and the pods' port behind it: a number or a name, as text."""
+
+    number: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A Service with where it can be reached, and whether it has any annotation (a JSON Patch must know)."""
 
     view: ServiceView
     cluster_ip: str
-    ports: tuple[int, ...]
+    ports: tuple[Port, ...]
     annotated: bool
 
 
@@ -64,7 +74,7 @@ def service(raw: Mapping[str, Any]) -> Service:
         mark=mark,
         marked_at=marked_at,
     )
-    ports = tuple(port["port"] for port in spec.get("ports") or ())
+    ports = tuple(Port(p["port"], str(p.get("targetPort") or p["port"])) for p in spec.get("ports") or ())
     return Service(view, spec.get("clusterIP") or "", ports, bool(annotations))
 
 
@@ -105,8 +115,14 @@ def pod(raw: Mapping[str, Any]) -> Pod:
         unschedulable=(scheduled.get("message") or "Unschedulable") if stuck else "",
         containers=tuple(_container(c) for c in status.get("containerStatuses") or ()),
     )
-    images = {c["name"]: c.get("image", "") for c in (raw.get("spec") or {}).get("containers") or ()}
-    return Pod(view, _owner(meta), images)
+    containers = (raw.get("spec") or {}).get("containers") or ()
+    images = {c["name"]: c.get("image", "") for c in containers}
+    return Pod(
+        view,
+        _owner(meta),
+        images,
+        {p["name"]: p["containerPort"] for c in containers for p in c.get("ports") or () if p.get("name")},
+    )
 
 
 def _owner(meta: Mapping[str, Any]) -> str:
@@ -144,3 +160,13 @@ def endpoint_slice(raw: Mapping[str, Any]) -> Slice:
     ]
     labels = raw["metadata"].get("labels") or {}
     return Slice(labels.get("kubernetes.io/service-name", ""), tuple(ready))
+
+
+def port_of(service: Service, number: int | None) -> Port | None:
+    """The Service's port of that number, or (None) its first one."""
+    return next((port for port in service.ports if number in (None, port.number)), None)
+
+
+def pod_port(pod: Pod, port: Port) -> int:
+    """Where a pod listens for a Service's port."""
+    return int(port.target) if port.target.isdigit() else pod.ports.get(port.target, port.number)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,9 @@ ANSWER_PATIENCE = timedelta(seconds=60)
 
 WATCHES, HOLDS = "Watches", "Holds"
 """How the messages of a running watch and of one that holds begin."""
+
+SHOWN = 2
+"""How many reasons a message names."""
 
 LOOK = timedelta(seconds=1)
 """How soon a trouble that only lasts counts is looked at again."""
@@ -170,7 +174,7 @@ def _breached(turn: Turn, reading: WatchReading) -> Step:
     enforcing = {rule.id for rule in turn.pinned.rules if rule.enforcing}
     breached = [r for r in reading.reports if r.breached and r.id in enforcing]
     if not breached:
-        return turn.go_back("rules", "; ".join(reading.reasons) or "the rules say so")
+        return turn.go_back("rules", _brief(reading.reasons) or "the rules say so")
     report = min(breached, key=lambda r: (r.breached_at or 0.0, r.id))
     late = (
         f" (seen {reading.late:.0f} s late, after a gap)"
@@ -240,7 +244,7 @@ def _sight(turn: Turn, reading: WatchReading | None, conditions: tuple[Condition
         return conditions
     blind = _blind(turn, reading)
     status = turn.status.model_copy(update={"conditions": conditions})
-    message = f"The watch is blind: {'; '.join(blind)}." if blind else "Every rule sees."
+    message = f"The watch is blind: {_brief(blind)}." if blind else "Every rule sees."
     return turn.condition("Blind", bool(blind), message=message, status=status)
 
 
@@ -250,7 +254,7 @@ def _describe(turn: Turn, reading: WatchReading | None) -> str:
         return f"{begin}."
     blind = _blind(turn, reading)
     if blind:
-        return f"{begin}; blind, so it holds: {'; '.join(blind)}."
+        return f"{begin}; blind, so it holds: {_brief(blind)}."
     counts = Counter(r.outcome for r in reading.reports)
     said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
     return f"{begin}{f': {said}' if said else ''}."
@@ -289,3 +293,9 @@ def _hold(turn: Turn, why: str, changes: dict[str, Any], effects: list[Effect]) 
     base = turn.status.model_copy(update=changes)
     changes["conditions"] = turn.condition("NeedsAttention", True, "Inconclusive", message, status=base)
     return turn.stay(*effects, message=message, wake=min(turn.watch.interval, _watchful(turn)), **changes)
+
+
+def _brief(reasons: Sequence[str]) -> str:
+    """The first reasons, and how many more there are: a sentence that somebody reads at three in the morning."""
+    rest = len(reasons) - SHOWN
+    return "; ".join(reasons[:SHOWN]) + (f"; and {rest} more, see status.rules" if rest > 0 else "")

@@ -50,12 +50,12 @@ def switching(turn: Turn) -> Step:
     if stopped:
         return stopped
     deadline = turn.app.spec.deadlines.switching
-    late = turn.overdue(deadline)
-    if late:
-        if not turn.overdue(deadline + SETTLE):
-            return turn.stay(wake=RETRY)
-        message = f"The flip to {turn.colors.to} did not happen {late}; traffic never moved."
+    tried = turn.now - intent.at
+    if tried > deadline + SETTLE:
+        message = f"The flip to {turn.colors.to} did not happen within {format_duration(deadline)}; traffic never moved."
         return turn.fail("SwitchDeadline", message)
+    if tried > deadline:
+        return turn.stay(wake=RETRY)
     if not turn.color(turn.colors.to).ready:
         return turn.stay(message=f"Waits: {turn.colors.to} has no ready endpoints any more.", wake=RETRY)
     return turn.stay(SwapSelector(turn.app.spec.service, intent), wake=READ_AGAIN)

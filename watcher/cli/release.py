@@ -1,0 +1,337 @@
+"""`watcher release`, `watcher rollback`, `watcher status`: Releases, with the caller's own kubeconfig and rights."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from watcher.adapters.kubernetes.hands import Hands
+    from watcher.core.release import Release
+
+POLL = 0.5
+"""Seconds between two looks at a Release that is waited for."""
+
+REFUSALS = frozenset(
+    {
+        "UnknownApplication",
+        "NoService",
+        "NoActiveColor",
+        "AnotherReleaseRunning",
+        "NoDeployment",
+        "NoImages",
+        "UnknownContainer",
+        "Quarantined",
+        "InvalidRules",
+    }
+)
+
+
+class Exit(IntEnum):
+    """The exit statuses of every command that waits for a Release."""
+
+    COMPLETED = 0
+    ERROR = 1
+    USAGE = 2
+    FAILED = 3
+    ROLLED_BACK = 4
+    REFUSED = 5
+    TIMED_OUT = 6
+    STOPPED = 7
+
+
+EXITS = (
+    "Exit status: 0 completed, 3 failed before traffic moved, 4 rolled back, 5 refused, 6 timed out, "
+    "7 aborted or superseded, 1 the API server refused or did not answer."
+)
+
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Application.")]
+Kubeconfig = Annotated[
+    Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Credentials (default: your own).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the record.")]
+By = Annotated[str, typer.Option("--by", help="Who asks, for the record (default: your user name).")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait at most.")]
+
+group = typer.Typer(no_args_is_help=True, help="Ask for releases, follow them, and steer them.", rich_markup_mode=None)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.add_typer(group, name="release")
+    app.command("rollback", epilog=EXITS)(rollback_application)
+    app.command("status")(status)
+
+
+@group.command("create", epilog=EXITS)
+def create(
+    application: Annotated[str, typer.Argument(help="Name of the Application.")],
+    version: Annotated[str, typer.Option("--version", help="What people call the version.")],
+    image: Annotated[list[str], typer.Option("--image", help="CONTAINER=IMAGE; once for each container that changes.")],
+    namespace: Namespace = "default",
+    force: Annotated[bool, typer.Option("--force", help="Even a version that was rolled back before.")] = False,
+    override_window: Annotated[str, typer.Option("--override-window", help="Ignore deployment windows, and why.")] = "",
+    by: By = "",
+    wait: Wait = True,
+    timeout: Timeout = 3600.0,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Ask for a release, and follow it."""
+    images = dict(_pair(pair) for pair in image)
+    spec: dict[str, Any] = {
+        "application": application,
+        "version": version,
+        "images": images,
+        "requestedBy": by or _me(),
+    }
+    if force:
+        spec["force"] = True
+    if override_window:
+        spec["overrideWindow"] = _command(by, override_window)
+    with _hands(kubeconfig) as hands:
+        release = hands.create_release(namespace, _body(f"{application}-", namespace, spec))
+        _follow(hands, release, wait=wait, timeout=timeout, as_json=as_json)
+
+
+@group.command("list")
+def list_releases(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_json: Json = False) -> None:
+    """List Releases, the newest first; in every namespace unless one is named."""
+    with _hands(kubeconfig) as hands:
+        found = sorted(hands.read_releases(namespace), key=lambda r: r.created_at, reverse=True)
+        if as_json:
+            print(json.dumps([_json(release) for release in found], indent=2))
+            return
+        row = "{:<36} {:<20} {:<14} {:<6} {:<6} {:<16} {}"
+        print(row.format("NAME", "APPLICATION", "VERSION", "FROM", "TO", "PHASE", "VERDICT"))
+        for r in found:
+            colors = r.status.colors
+            sides = (colors.from_, colors.to) if colors else ("", "")
+            print(row.format(r.name, r.spec.application, r.spec.version, *sides, r.phase.value, r.status.verdict))
+
+
+@group.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the Release.")],
+    namespace: Namespace = "default",
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a Release did, and why."""
+    with _hands(kubeconfig) as hands:
+        release = _read(hands, namespace, name)
+        if as_json:
+            print(json.dumps(_json(release), indent=2))
+            return
+        status_ = release.status
+        print(f"{release.name}: {release.spec.application} {release.spec.version}, {release.phase.value}")
+        print(f"  {status_.message}")
+        for check in status_.checks:
+            print(f"  check {check.id}: {'passed' if check.ok else 'FAILED'}: {check.message}")
+        for flip in status_.flips:
+            print(f"  {flip.at:%H:%M:%S.%f} flip {flip.from_} -> {flip.to}: {flip.reason}")
+        for rule in status_.rules:
+            print(f"  rule {rule.name}: {rule.outcome}: {rule.message}")
+        for condition in status_.conditions:
+            print(f"  {condition.type}={condition.status}: {condition.message}")
+
+
+@group.command("wait", epilog=EXITS)
+def wait_for(
+    name: Annotated[str, typer.Argument(help="Name of the Release.")],
+    namespace: Namespace = "default",
+    timeout: Timeout = 3600.0,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Follow a Release to its end."""
+    with _hands(kubeconfig) as hands:
+        _follow(hands, _read(hands, namespace, name), wait=True, timeout=timeout, as_json=as_json)
+
+
+def _steer(field: str, help_: str, told: str, *, take_away: bool = False) -> Callable[..., None]:
+    def command(
+        name: Annotated[str, typer.Argument(help="Name of the Release.")],
+        namespace: Namespace = "default",
+        reason: Reason = "",
+        by: By = "",
+        kubeconfig: Kubeconfig = None,
+    ) -> None:
+        with _hands(kubeconfig) as hands:
+            release = _read(hands, namespace, name)
+            if release.phase.terminal:
+                print(f"watcher: {name} has ended ({release.phase.value}): {release.status.message}", file=sys.stderr)
+                raise typer.Exit(Exit.REFUSED)
+            hands.command(namespace, name, field, None if take_away else _command(by, reason))
+            print(f"{name}: {told}")
+
+    command.__doc__ = help_
+    return command
+
+
+for _name, _field, _help, _told in (
+    ("approve", "approve", "Let a Release that waits for approval switch.", "approved"),
+    ("pause", "pause", "Hold a Release where it is; going back is never held.", "paused"),
+    ("abort", "abort", "End a Release: before the flip nothing moves, after it traffic goes back.", "abort asked for"),
+    ("rollback", "rollback", "Send traffic back now.", "rollback asked for"),
+):
+    group.command(_name)(_steer(_field, _help, _told))
+group.command("resume")(_steer("pause", "Let a paused Release go on.", "resumed", take_away=True))
+
+
+def rollback_application(
+    application: Annotated[str, typer.Argument(help="Name of the Application.")],
+    namespace: Namespace = "default",
+    reason: Reason = "",
+    by: By = "",
+    wait: Wait = True,
+    timeout: Timeout = 600.0,
+    kubeconfig: Kubeconfig = None,
+    as_json: Json = False,
+) -> None:
+    """Send traffic back to the other colour, now: by the Release that runs, or by one of its own."""
+    with _hands(kubeconfig) as hands:
+        running = [
+            release
+            for release in hands.read_releases(namespace)
+            if release.spec.application == application and not release.phase.terminal and release.status.pinned
+        ]
+        if running:
+            release = hands.command(namespace, running[0].name, "rollback", _command(by, reason))
+        else:
+            spec = {"application": application, "requestedBy": by or _me(), "rollback": _command(by, reason)}
+            release = hands.create_release(namespace, _body(f"{application}-rollback-", namespace, spec))
+        _follow(hands, release, wait=wait, timeout=timeout, as_json=as_json, good=("RolledBack", "Aborted"))
+
+
+def status(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_json: Json = False) -> None:
+    """Say what runs now: every Release that has not ended."""
+    with _hands(kubeconfig) as hands:
+        running = [release for release in hands.read_releases(namespace) if not release.phase.terminal]
+        if as_json:
+            print(json.dumps([_json(release) for release in running], indent=2))
+            return
+        if not running:
+            print("No release is running.")
+        for release in running:
+            print(f"{release.namespace}/{release.name} {release.phase.value}: {release.status.message}")
+
+
+# -- helpers ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _hands(kubeconfig: Path | None) -> Iterator[Hands]:
+    """Hands on the caller's cluster; what the cluster says no to becomes one line and exit status 1."""
+    from watcher.adapters.errors import AdapterError
+    from watcher.adapters.kubernetes.connection import Connection
+    from watcher.adapters.kubernetes.hands import Hands
+
+    try:
+        connection = Connection(kubeconfig, deadline=10.0)
+        try:
+            yield Hands(connection)
+        finally:
+            connection.close()
+    except AdapterError as error:
+        print(f"watcher: {error}", file=sys.stderr)
+        raise typer.Exit(Exit.ERROR) from None
+
+
+def _read(hands: Hands, namespace: str, name: str) -> Release:
+    release = hands.read_release(namespace, name)
+    if release is None:
+        print(f"watcher: there is no Release {name} in namespace {namespace}", file=sys.stderr)
+        raise typer.Exit(Exit.ERROR)
+    return release
+
+
+def _follow(
+    hands: Hands,
+    release: Release,
+    *,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+    good: tuple[str, ...] = ("Completed",),
+) -> None:
+    """Print what the Release says until it ends; leave with the exit status of its end."""
+    from watcher.adapters.errors import Transient
+
+    ends = time.monotonic() + timeout
+    said = ""
+    while True:
+        line = f"{release.phase.value}: {release.status.message}"
+        if line != said and not as_json and release.status.message:
+            print(f"{datetime.now(UTC):%H:%M:%S} {release.name} {line}", flush=True)
+            said = line
+        if release.phase.terminal or not wait:
+            break
+        if time.monotonic() > ends:
+            print(f"watcher: {release.name} did not end within {timeout:g} s", file=sys.stderr)
+            raise typer.Exit(Exit.TIMED_OUT)
+        time.sleep(POLL)
+        try:
+            release = _read(hands, release.namespace, release.name)
+        except Transient as error:
+            # Whoever waits for a release survives a restart of the API server.
+            print(f"watcher: {error}; tries again", file=sys.stderr)
+    if as_json:
+        print(json.dumps(_json(release), indent=2))
+    elif not wait:
+        print(f"{release.name}")
+    if wait:
+        raise typer.Exit(_exit(release, good))
+
+
+def _exit(release: Release, good: tuple[str, ...]) -> Exit:
+    if release.phase.value in good:
+        return Exit.COMPLETED
+    if release.phase.value == "Failed":
+        return Exit.REFUSED if release.status.reason in REFUSALS else Exit.FAILED
+    return Exit.ROLLED_BACK if release.phase.value == "RolledBack" else Exit.STOPPED
+
+
+def _json(release: Release) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(release.model_dump_json(by_alias=True, exclude_none=True))
+    found["status"].pop("pinned", None)
+    return found
+
+
+def _body(prefix: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
+        "kind": "Release",
+        "metadata": {"generateName": prefix, "namespace": namespace},
+        "spec": spec,
+    }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    container, sign, image = text.partition("=")
+    if not (container and sign and image):
+        raise typer.BadParameter(f"{text!r} is not CONTAINER=IMAGE", param_hint="--image")
+    return container, image
+
+
+def _command(by: str, reason: str) -> dict[str, str]:
+    return {"by": by or _me(), "reason": reason, "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

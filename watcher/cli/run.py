@@ -1,0 +1,70 @@
+"""`watcher run`: the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+INVALID = 2
+"""Exit status when the files or the credentials cannot be used."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command("run")(run)
+
+
+def run(
+    config: list[Path] = typer.Option(
+        [Path("/etc/watcher")],
+        "--config",
+        "-c",
+        help="Directory with watcher.yaml, Applications and RuleSets (*.yaml, also in folders below); may be repeated.",
+        envvar="WATCHER_CONFIG",
+    ),
+    kubeconfig: Path | None = typer.Option(
+        None, "--kubeconfig", help="Credentials; without it the pod's service account, then your own kubeconfig."
+    ),
+) -> None:
+    """Run the daemon until SIGTERM. Settings: watcher.yaml, each overridable as WATCHER_<SECTION>_<KEY>."""
+    # Imported here: the Kubernetes client costs time and memory that no other command should pay.
+    from watcher.adapters.errors import Fatal
+    from watcher.api.app import Server, create_app
+    from watcher.engine.daemon import Daemon, InvalidConfig
+    from watcher.engine.logging import configure_logging
+
+    try:
+        daemon = Daemon(config, os.environ, kubeconfig)
+    except InvalidConfig as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+    except (Fatal, ValueError) as error:
+        print(f"watcher: {error}", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+    settings = daemon.config.settings
+    configure_logging(settings.log.format, settings.log.level)
+    try:
+        server = Server(create_app(daemon), settings.http.host, settings.http.port)
+    except OSError as error:
+        where = f"{settings.http.host}:{settings.http.port}"
+        print(f"watcher: cannot listen on {where} ({error.strerror}): set http.port", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+    stop = threading.Event()
+
+    def asked(_: int, __: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    daemon.start()
+    server.start()
+    stop.wait()
+    server.stop()
+    daemon.stop()

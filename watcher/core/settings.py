@@ -1,0 +1,57 @@
+"""The daemon's own settings, `watcher.yaml`: where Prometheus is, which namespaces it serves, how it is reached.
+
+Every default stands here. Each setting can be overridden by an environment variable named after its path:
+`WATCHER_PROMETHEUS_URL` is `prometheus.url`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from watcher.core.models import ApiVersion, Model, Name, PositiveDuration
+
+
+class Prometheus(Model):
+    """Anything that speaks Prometheus's HTTP API. Without a URL the rules are blind, and say so."""
+
+    url: str = ""
+    headers: dict[str, str] = {}
+    token_file: str | None = None
+    ca_file: str | None = None
+    timeout: PositiveDuration = timedelta(seconds=8)
+
+
+class Http(Model):
+    """Where the status page, probes and metrics are served."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+class Notification(Model):
+    """A place that is told what happened: a JSON document by POST. `urlFile` keeps a secret URL out of the file."""
+
+    name: Name
+    url: str | None = None
+    url_file: str | None = None
+
+
+class Log(Model):
+    """`auto` is readable on a terminal and JSON elsewhere."""
+
+    format: Literal["auto", "json", "text"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Model):
+    """The file `watcher.yaml`."""
+
+    api_version: ApiVersion = "watcher.bluegreen.dev/v1alpha1"
+    kind: Literal["Settings"] = "Settings"
+    prometheus: Prometheus = Prometheus()
+    namespaces: tuple[Name, ...] = ()
+    """Namespaces to serve besides those of the Applications: a Release there is refused with a reason."""
+    http: Http = Http()
+    notifications: tuple[Notification, ...] = ()
+    log: Log = Log()

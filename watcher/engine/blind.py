@@ -1,0 +1,16 @@
+"""The metrics server that is not configured: every rule is blind, and says why (S7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from watcher.core.readings import Answer, Failed, Query
+
+
+class NoMetrics:
+    """Answers every query with the same failure."""
+
+    def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
+        failed = Failed("no Prometheus is configured: set prometheus.url in watcher.yaml, or WATCHER_PROMETHEUS_URL")
+        return {query.id: failed for query in batch}

@@ -1,0 +1,112 @@
+"""Runs the checks of all Releases in the background: a worker asks for one, and observes its result later.
+
+What always holds: a check never runs in a worker's thread; it ends by its own deadline; results of a Release whose
+checks were cancelled are dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from watcher.adapters.http_checks import HttpCheck, run_http_check
+from watcher.core.application import Check
+from watcher.core.observed import CheckResult
+
+Key = tuple[str, str]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class _Run:
+    """The checks of one Release."""
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+    results: dict[str, CheckResult] = field(default_factory=dict)
+
+
+class Checks:
+    """`told(key)` is called when a result is there."""
+
+    def __init__(self, told: Callable[[Key], None], threads: int = 16) -> None:
+        self._told = told
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
+        self._runs: dict[Key, _Run] = {}
+        self._lock = threading.Lock()
+
+    def results(self, key: Key) -> Mapping[str, CheckResult]:
+        with self._lock:
+            run = self._runs.get(key)
+            return dict(run.results) if run else {}
+
+    def start(self, key: Key, id_: str, check: Check, urls: Sequence[str]) -> None:
+        """Run one check against every URL; it passes when it passes on all. Asked again for the same id: nothing."""
+        with self._lock:
+            run = self._runs.setdefault(key, _Run())
+            if id_ in run.results:
+                return
+            run.results[id_] = CheckResult(running=True)
+        self._pool.submit(self._run, key, run, id_, check, tuple(urls))
+
+    def cancel(self, key: Key) -> None:
+        with self._lock:
+            run = self._runs.pop(key, None)
+        if run:
+            run.cancel.set()
+
+    def stop(self) -> None:
+        with self._lock:
+            runs = list(self._runs.values())
+        for run in runs:
+            run.cancel.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, key: Key, run: _Run, id_: str, check: Check, urls: tuple[str, ...]) -> None:
+        try:
+            result = _all(check, urls, run.cancel)
+        except Exception as error:
+            log.exception("a check could not be run", check=id_, release=key[1])
+            result = CheckResult(ok=False, message=f"the check could not be run: {type(error).__name__}")
+        with self._lock:
+            run.results[id_] = result
+        if not run.cancel.is_set():
+            self._told(key)
+
+
+def _all(check: Check, urls: tuple[str, ...], cancel: threading.Event) -> CheckResult:
+    if not urls:
+        return CheckResult(ok=False, message="there is nothing to send it to: no address is known")
+    with ThreadPoolExecutor(min(8, len(urls)), thread_name_prefix="check-target") as pool:
+        outcomes = list(pool.map(lambda url: run_http_check(_request(check, url), cancel), urls))
+    bad = [outcome for outcome in outcomes if not outcome.ok]
+    told = bad[0] if bad else outcomes[0]
+    return CheckResult(ok=not bad, message=told.message, output=told.last_output if bad else "")
+
+
+def _request(check: Check, base: str) -> HttpCheck:
+    spec, expect = check.http, check.http.expect
+    status = expect.status
+    return HttpCheck(
+        url=base + spec.path,
+        method=spec.method,
+        headers=spec.headers,
+        body=spec.body,
+        expect_status=(status,) if isinstance(status, int) else tuple(status) if status else None,
+        expect_text=expect.text,
+        expect_json=expect.json_,
+        max_latency=_seconds(expect.latency),
+        timeout=spec.timeout.total_seconds(),
+        every=spec.every.total_seconds(),
+        for_=spec.for_.total_seconds(),
+        within=spec.within.total_seconds(),
+    )
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()

@@ -1,0 +1,116 @@
+"""The files that people edit: read from a directory, checked as a whole, and the last good state kept (S10)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from watcher.core.application import Application
+from watcher.core.binding import bind_rules
+from watcher.core.documents import Document, Problem, duplicates, read_documents
+from watcher.core.models import Model
+from watcher.core.rules import RuleSet
+from watcher.core.settings import Settings
+from watcher.core.units import Invalid
+
+KINDS: Mapping[str, type[Model]] = {"Application": Application, "RuleSet": RuleSet, "Settings": Settings}
+LARGEST_FILE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One consistent state of the files."""
+
+    settings: Settings = field(default_factory=Settings)
+    applications: Mapping[tuple[str, str], Application] = field(default_factory=dict)
+    """By namespace and name."""
+    rule_sets: Mapping[str, RuleSet] = field(default_factory=dict)
+    digest: str = ""
+
+
+def read_config(directories: list[Path], environment: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
+    """Read every *.yaml below the directories. With any problem there is no Config: invalid files change nothing."""
+    texts, problems = _texts(directories)
+    documents: list[Document] = []
+    for file, text in texts.items():
+        found = read_documents(text, file, KINDS)
+        documents += found.items
+        problems += found.problems
+    problems += duplicates(documents)
+    settings = [d.model for d in documents if isinstance(d.model, Settings)]
+    rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
+    apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
+    for document, app in apps:
+        problem = rules_problem(app, rule_sets)
+        if problem and not problems:
+            problems.append(Problem(document.file, document.line, 1, f"Application {app.name}", problem))
+    try:
+        chosen = with_environment(settings[0] if settings else Settings(), environment)
+    except Invalid as error:
+        problems.append(Problem("environment", 1, 1, error.problem, error.cure))
+    if problems:
+        return None, problems
+    digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
+    return Config(chosen, {(a.namespace, a.name): a for _, a in apps}, rule_sets, digest), []
+
+
+def rules_problem(app: Application, rule_sets: Mapping[str, RuleSet]) -> str:
+    """Why the Application's rules cannot be bound, as a sentence with its cure; empty when they can."""
+    try:
+        bind_rules(app, rule_sets, "blue", "green", "0")
+    except Invalid as error:
+        return f"{error.problem}: {error.cure}"
+    return ""
+
+
+def with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """The settings with what `WATCHER_<SECTION>_<KEY>` variables say instead. Unknown ones are refused."""
+    data = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    places = {
+        f"WATCHER_{section}_{key}".upper().replace("-", "_"): (section, alias)
+        for section, model in (("prometheus", settings.prometheus), ("http", settings.http), ("log", settings.log))
+        for key, info in type(model).model_fields.items()
+        if (alias := info.alias or key)
+    }
+    for name, value in environment.items():
+        if not name.startswith(("WATCHER_PROMETHEUS_", "WATCHER_HTTP_", "WATCHER_LOG_")):
+            continue
+        if name not in places:
+            raise Invalid(f"the environment variable {name} sets nothing", f"use one of {', '.join(sorted(places))}")
+        section, key = places[name]
+        data[section][key] = int(value) if value.isdigit() else value
+    try:
+        return Settings.model_validate(data, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "WATCHER_" + "_".join(str(part).upper() for part in first["loc"])
+        raise Invalid(f"{where}: {first['msg']}", "correct the environment variable") from error
+
+
+def _texts(directories: list[Path]) -> tuple[dict[str, str], list[Problem]]:
+    """Every YAML file's text by its name. Behind a mounted ConfigMap's `..data` link all come from one state of it."""
+    texts: dict[str, str] = {}
+    problems: list[Problem] = []
+    for directory in directories:
+        if not directory.exists():
+            problems.append(Problem(str(directory), 1, 1, "does not exist", "name a directory with YAML files"))
+            continue
+        data = directory / "..data"
+        root = data.resolve() if data.is_symlink() else directory
+        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix in (".yaml", ".yml"))
+        for file in files:
+            shown = str(directory / file.relative_to(root)) if file != root else str(directory)
+            if any(part.startswith("..") for part in file.relative_to(root).parts) or not file.is_file():
+                continue
+            try:
+                if file.stat().st_size > LARGEST_FILE:
+                    problems.append(Problem(shown, 1, 1, "is over 1 MiB", "split it"))
+                    continue
+                texts[shown] = file.read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(shown, 1, 1, f"cannot be read ({error})", "make it a readable UTF-8 file"))
+    return texts, problems

@@ -1,0 +1,257 @@
+"""The daemon: puts the parts together, starts them in order, and stops them cleanly.
+
+What always holds: files that are wrong at the start stop it with every problem named; files that become wrong later
+change nothing (S10); and after SIGTERM every step that has begun is finished.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.background import BackgroundScheduler
+from prometheus_client import CollectorRegistry
+
+from watcher.adapters.kubernetes.caches import Caches
+from watcher.adapters.kubernetes.connection import Connection
+from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.notifications import Channel
+from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
+from watcher.core.documents import Problem
+from watcher.core.release import Release
+from watcher.core.settings import Settings
+from watcher.engine.blind import NoMetrics
+from watcher.engine.checks import Checks
+from watcher.engine.clock import Clock, SystemClock
+from watcher.engine.config import read_config
+from watcher.engine.lanes import Alarms, Lanes
+from watcher.engine.measures import Measures
+from watcher.engine.teller import Teller
+from watcher.engine.watches import Metrics, Watches
+from watcher.engine.worker import Key, Workers
+
+log = structlog.get_logger(__name__)
+
+TICK = 0.5
+RELOAD = 5.0
+ROUND = 60.0
+"""Seconds between two rounds in which every Release that has not ended takes a step, whatever was missed."""
+
+
+class InvalidConfig(Exception):
+    """The files cannot be used. `problems` are all of them."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class Daemon:
+    """One process's worth of watching. Start it once; stop it once."""
+
+    def __init__(
+        self,
+        directories: list[Path],
+        environment: Mapping[str, str],
+        kubeconfig: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        config, problems = read_config(directories, environment)
+        if config is None:
+            raise InvalidConfig(problems)
+        self._directories, self._environment = directories, environment
+        self._clock = clock or SystemClock()
+        self.config = config
+        self.config_problems: list[Problem] = []
+        self.measures = Measures()
+        # Three pools: what waits in one never delays another, and the rescue's is for flips alone (S2).
+        self._watching = Connection(kubeconfig, deadline=30.0, pool=64)
+        self._main = Connection(kubeconfig, pool=16)
+        self._rescue = Connection(kubeconfig, deadline=3.0, pool=8)
+        self._caches = Caches(self._watching, self._on_world, self._on_release)
+        self._teller = Teller(Hands(self._main), self._channels)
+        self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue)
+        self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
+        self._checks = Checks(self._lanes.wake)
+        self._watches = Watches(_metrics(config.settings), self._clock, self._lanes.wake)
+        self._workers = Workers(
+            caches=self._caches,
+            hands=Hands(self._main),
+            rescue=Hands(self._rescue),
+            checks=self._checks,
+            watches=self._watches,
+            teller=self._teller,
+            clock=self._clock,
+            alarms=self._alarms,
+            measures=self.measures,
+        )
+        self._workers.config = config
+        self._active: dict[Key, frozenset[str]] = {}
+        self._active_lock = threading.Lock()
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._started = False
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to work. Returns once the loops run; the caches fill behind it."""
+        log.info(
+            "starts",
+            kubernetes=self._main.host,
+            applications=len(self.config.applications),
+            rule_sets=len(self.config.rule_sets),
+        )
+        self._teller.start()
+        self._alarms.start()
+        self._follow()
+        for job, seconds in ((self._tick, TICK), (self.reload, RELOAD), (self._round, ROUND)):
+            self._scheduler.add_job(job, "interval", seconds=seconds)
+        self._scheduler.add_listener(self._trouble, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
+        self._scheduler.start()
+        self._started = True
+
+    def stop(self) -> None:
+        """Finish what has begun, and leave the rest to whoever comes next: all of it is in the cluster."""
+        log.info("stops")
+        self._started = False
+        self._scheduler.shutdown(wait=False)
+        self._alarms.stop()
+        self._caches.stop()
+        self._watches.stop()
+        self._lanes.stop()
+        self._checks.stop()
+        self._teller.stop()
+        log.info("stopped")
+
+    # -- what the status page and the probes read ---------------------------------------------------------------------
+
+    def ready(self) -> str:
+        """Why the daemon is not ready, as a sentence; empty when it is."""
+        if not self._started:
+            return "it has not started, or stops"
+        if not self._caches.wait(0):
+            return "the API server has not answered every list yet"
+        return ""
+
+    def releases(self) -> list[Release]:
+        """All Releases that it knows of, the newest first."""
+        spaces = {namespace for namespace, _ in self.config.applications} | set(self.config.settings.namespaces)
+        found = [release for space in spaces for release in self._caches.releases(space)]
+        return sorted(found, key=lambda r: (r.created_at, r.name), reverse=True)
+
+    def active_colors(self) -> dict[tuple[str, str], str]:
+        """Which colour each Application's live Service selects."""
+        found = {}
+        for key, app in self.config.applications.items():
+            if self._caches.synced(app.namespace):
+                service = self._caches.service(app)
+                found[key] = service.view.selector.get(app.spec.selector_key, "") if service else ""
+        return found
+
+    def problems(self) -> list[str]:
+        """What is wrong with the files right now."""
+        return [str(problem) for problem in self.config_problems]
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        return self.measures.registry
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def reload(self) -> None:
+        """Read the files again. Wrong ones are said once and change nothing."""
+        config, problems = read_config(self._directories, self._environment)
+        if config is None:
+            if problems != self.config_problems:
+                for problem in problems:
+                    log.error("a file is refused; the last good ones stay in force", problem=str(problem))
+                self.config_problems = problems
+                self.measures.config_valid.set(0)
+            return
+        if self.config_problems:
+            log.info("the files are right again")
+        self.config_problems = []
+        self.measures.config_valid.set(1)
+        if config.digest == self.config.digest:
+            return
+        log.info("the files changed", applications=len(config.applications), rule_sets=len(config.rule_sets))
+        self.config = self._workers.config = config
+        self._follow()
+
+    def _follow(self) -> None:
+        spaces = {namespace for namespace, _ in self.config.applications}
+        self._caches.follow(spaces | set(self.config.settings.namespaces))
+
+    def _channels(self) -> list[Channel]:
+        return [
+            Channel(n.name, n.url, Path(n.url_file) if n.url_file else None) for n in self.config.settings.notifications
+        ]
+
+    # -- wake-ups -----------------------------------------------------------------------------------------------------
+
+    def _run(self, key: Key) -> None:
+        self._workers.run(key)
+
+    def _is_rescue(self, key: Key) -> bool:
+        return self._workers.rescue(key)
+
+    def _on_release(self, namespace: str, name: str) -> None:
+        key = (namespace, name)
+        release = self._caches.release(namespace, name)
+        with self._active_lock:
+            if release is None or release.phase.terminal:
+                self._active.pop(key, None)
+            else:
+                self._active[key] = self._names(release)
+        self._lanes.wake(key)
+
+    def _names(self, release: Release) -> frozenset[str]:
+        """The Services and Deployments whose changes concern the Release."""
+        pinned = release.status.pinned
+        app = pinned.application if pinned else None
+        app = app or self.config.applications.get((release.namespace, release.spec.application))
+        if app is None:
+            return frozenset()
+        spec = app.spec
+        names = {spec.service, spec.colors.blue.deployment, spec.colors.green.deployment}
+        return frozenset(names | ({spec.preview.service} if spec.preview else set()))
+
+    def _on_world(self, namespace: str, name: str) -> None:
+        with self._active_lock:
+            keys = [key for key, names in self._active.items() if key[0] == namespace and name in names]
+        for key in keys:
+            self._lanes.wake(key)
+
+    def _tick(self) -> None:
+        self._watches.tick()
+        self.measures.watches.set(self._watches.running())
+
+    def _round(self) -> None:
+        with self._active_lock:
+            keys = list(self._active)
+        for key in keys:
+            self._lanes.wake(key)
+
+    def _trouble(self, event: JobEvent) -> None:
+        log.warning("a tick failed or came late", code=event.code, error=str(getattr(event, "exception", "") or ""))
+        self.measures.late_ticks.inc()
+
+
+def _metrics(settings: Settings) -> Metrics:
+    found = settings.prometheus
+    if not found.url:
+        return NoMetrics()
+    return PrometheusMetrics(
+        PrometheusSettings(
+            url=found.url,
+            headers=found.headers,
+            token_file=Path(found.token_file) if found.token_file else None,
+            ca_file=Path(found.ca_file) if found.ca_file else None,
+            timeout=found.timeout.total_seconds(),
+        )
+    )

@@ -1,0 +1,132 @@
+"""Where workers run: one at a time per Release, many Releases side by side, and rollbacks in a lane of their own.
+
+What always holds: a key never runs twice at once; a wake-up during a run makes it run again; and a full ordinary lane
+never delays what is woken in the rescue lane (S2).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import structlog
+
+from watcher.engine.clock import Clock
+
+K = TypeVar("K", bound=Hashable)
+
+log = structlog.get_logger(__name__)
+
+
+class Lanes(Generic[K]):
+    """`run(key)` does the work; `rescue(key)` says whether it belongs in the rollback lane now."""
+
+    def __init__(
+        self, run: Callable[[K], None], rescue: Callable[[K], bool], *, ordinary: int = 8, rescues: int = 4
+    ) -> None:
+        self._run, self._rescue = run, rescue
+        self._ordinary = ThreadPoolExecutor(ordinary, thread_name_prefix="worker")
+        self._rescues = ThreadPoolExecutor(rescues, thread_name_prefix="rescue")
+        self._lock = threading.Lock()
+        self._waiting: set[K] = set()
+        self._running: set[K] = set()
+        self._again: set[K] = set()
+        self._stopped = False
+
+    def wake(self, key: K) -> None:
+        """Run the key soon; once is enough however often it is woken before."""
+        with self._lock:
+            if self._stopped or key in self._waiting:
+                return
+            if key in self._running:
+                self._again.add(key)
+                return
+            self._waiting.add(key)
+            self._submit(key)
+
+    def busy(self) -> int:
+        """How many keys run or wait."""
+        with self._lock:
+            return len(self._waiting) + len(self._running)
+
+    def stop(self) -> None:
+        """Take no more work, and wait for what runs: every call in it has a deadline."""
+        with self._lock:
+            self._stopped = True
+        self._ordinary.shutdown(wait=True, cancel_futures=True)
+        self._rescues.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(self, key: K) -> None:
+        lane = self._rescues if self._rescue(key) else self._ordinary
+        lane.submit(self._once, key)
+
+    def _once(self, key: K) -> None:
+        with self._lock:
+            self._waiting.discard(key)
+            self._running.add(key)
+        try:
+            self._run(key)
+        except Exception:
+            log.exception("a worker failed; it is tried again when something changes", key=str(key))
+        finally:
+            with self._lock:
+                self._running.discard(key)
+                if key in self._again and not self._stopped:
+                    self._again.discard(key)
+                    self._waiting.add(key)
+                    self._submit(key)
+
+
+class Alarms(Generic[K]):
+    """Wake-ups at given times: the earliest one asked for each key counts until it rings."""
+
+    def __init__(self, clock: Clock, ring: Callable[[K], None]) -> None:
+        self._clock, self._ring = clock, ring
+        self._changed = threading.Condition()
+        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._order = itertools.count()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._loop, name="alarms", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def set(self, key: K, at: datetime) -> None:
+        """Ring for the key at a time, unless it rings earlier anyway."""
+        due = self._clock.monotonic() + (at - self._clock.now()).total_seconds()
+        with self._changed:
+            if self._due.get(key, float("inf")) <= due:
+                return
+            self._due[key] = due
+            heapq.heappush(self._heap, (due, next(self._order), key))
+            self._changed.notify()
+
+    def cancel(self, key: K) -> None:
+        with self._changed:
+            self._due.pop(key, None)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                if self._stopped:
+                    return
+                wait = self._heap[0][0] - self._clock.monotonic() if self._heap else None
+                if wait is None or wait > 0:
+                    self._changed.wait(wait)
+                    continue
+                due, _, key = heapq.heappop(self._heap)
+                if self._due.get(key) != due:
+                    continue
+                del self._due[key]
+            self._ring(key)

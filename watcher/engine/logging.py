@@ -1,0 +1,77 @@
+"""One way of logging for all: JSON where a machine reads, one readable line on a terminal; secrets cut out of both."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+_SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|api[-_]?key|cookie", re.IGNORECASE)
+_SECRET_TEXT = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [cut]"),
+    (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s:@]+:[^/\s@]+@"), r"\1[cut]@"),
+)
+
+
+def configure_logging(form: Literal["auto", "json", "text"], level: str) -> None:
+    """Route structlog and the standard library's logging to stderr in one form."""
+    json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        redact,
+    ]
+    if json:
+        # Without local variables: they may hold secrets.
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(transformer))
+        last: Any = structlog.processors.JSONRenderer()
+    else:
+        last = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared[:4],
+            redact,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared[:6],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([shared[6]] if json else []),
+            last,
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for chatty in ("apscheduler", "urllib3", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Cut what looks like a secret, by its key or by its form."""
+    for key, value in event.items():
+        if _SECRET_KEY.search(key) and isinstance(value, str):
+            event[key] = "[cut]"
+        elif isinstance(value, str):
+            for pattern, instead in _SECRET_TEXT:
+                value = pattern.sub(instead, value)  # noqa: PLW2901
+            event[key] = value
+    return event

@@ -1,0 +1,33 @@
+"""The daemon's metrics of itself, in a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Measures:
+    """What `/metrics` shows."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.transitions = Counter(
+            "watcher_release_phase_transitions_total",
+            "Phases that Releases entered.",
+            ["application", "phase"],
+            registry=self.registry,
+        )
+        self.flips = Counter(
+            "watcher_flips_total", "Flips of live selectors.", ["application", "to"], registry=self.registry
+        )
+        self.rollback_seconds = Histogram(
+            "watcher_rollback_seconds",
+            "Seconds from the verdict to the selector being back.",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            registry=self.registry,
+        )
+        self.watches = Gauge("watcher_watches", "Watches that are running.", registry=self.registry)
+        self.late_ticks = Counter("watcher_late_ticks_total", "Ticks that failed or came late.", registry=self.registry)
+        self.config_valid = Gauge(
+            "watcher_config_valid", "1 when the files in the directory are the ones in force.", registry=self.registry
+        )
+        self.config_valid.set(1)

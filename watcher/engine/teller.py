@@ -1,0 +1,150 @@
+"""Tells people what happened: a log line, a Kubernetes Event on the Release and its Service, and the channels.
+
+What always holds: telling is not doing (S11). It runs in a thread of its own behind a bounded queue; nothing that it
+waits for delays a decision, and nothing that goes wrong in it changes one.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import structlog
+
+from watcher.adapters.errors import AdapterError
+from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.notifications import Channel
+from watcher.core.effects import Tell
+from watcher.core.release import GROUP, KIND, VERSION, Release
+
+log = structlog.get_logger(__name__)
+
+TRIES = 6
+FIRST_WAIT = 0.5
+MOST_WAITING = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    about: tuple[Mapping[str, str], ...]
+    tell: Tell
+    at: datetime
+    release: Release
+
+
+class Teller:
+    """One queue, one thread; what cannot be delivered after some tries is logged and dropped."""
+
+    def __init__(self, hands: Hands, channels: Callable[[], Sequence[Channel]]) -> None:
+        self._hands, self._channels = hands, channels
+        self._queue: queue.Queue[_Message | None] = queue.Queue(MOST_WAITING)
+        self._told: set[tuple[str, str]] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="teller", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self, release: Release, tell: Tell, at: datetime, service: Mapping[str, str] | None) -> None:
+        """Put a message on its way, once per key of the Release."""
+        if (release.uid, tell.key) in self._told:
+            return
+        self._told.add((release.uid, tell.key))
+        write = log.info if tell.severity == "info" else log.warning
+        write(
+            tell.message,
+            release=release.name,
+            namespace=release.namespace,
+            application=release.spec.application,
+            reason=tell.reason,
+            **{name: value for name, value in tell.evidence.items() if name not in ("reason", "event")},
+        )
+        about = (_about_release(release), *([service] if service else []))
+        try:
+            self._queue.put_nowait(_Message(about, tell, at, release))
+        except queue.Full:
+            log.warning("too many messages wait; one is dropped", reason=tell.reason, release=release.name)
+
+    def forget(self, uid: str) -> None:
+        """The Release is gone: its keys are not needed any more."""
+        self._told = {pair for pair in self._told if pair[0] != uid}
+
+    def stop(self, seconds: float = 2.0) -> None:
+        """Deliver what waits, as far as the time goes."""
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            self._stop.set()
+        self._thread.join(seconds)
+        self._stop.set()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            message = self._queue.get()
+            if message is None:
+                return
+            kind: Literal["Normal", "Warning"] = "Normal" if message.tell.severity == "info" else "Warning"
+            for about in message.about:
+                self._try(
+                    f"the Event on {about['kind']} {about['name']}",
+                    lambda about=about, m=message, kind=kind: self._hands.event(  # type: ignore[misc]
+                        about, f"{m.release.uid}/{m.tell.key}", m.tell.reason, m.tell.message, kind, m.at
+                    ),
+                )
+            document = _document(message)
+            for channel in self._channels():
+                # A thread each: a channel that hangs holds up neither the others nor the Events.
+                threading.Thread(
+                    target=self._try,
+                    args=(f"the notification to {channel.name}", lambda c=channel, d=document: c.send(d)),
+                    name="notify",
+                    daemon=True,
+                ).start()
+
+    def _try(self, what: str, send: Callable[[], None]) -> None:
+        wait = FIRST_WAIT
+        for attempt in range(1, TRIES + 1):
+            try:
+                send()
+            except AdapterError as error:
+                if attempt == TRIES:
+                    log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
+                    return
+                if self._stop.wait(wait):
+                    return
+                wait *= 2
+            else:
+                return
+
+
+def _about_release(release: Release) -> Mapping[str, str]:
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "name": release.name,
+        "namespace": release.namespace,
+        "uid": release.uid,
+    }
+
+
+def _document(message: _Message) -> dict[str, Any]:
+    """What a channel is sent: enough to say what happened, why, and where to look."""
+    release, tell = message.release, message.tell
+    return {
+        "key": f"{release.uid}/{tell.key}",
+        "reason": tell.reason,
+        "severity": tell.severity,
+        "message": tell.message,
+        "at": message.at.isoformat(),
+        "application": release.spec.application,
+        "namespace": release.namespace,
+        "release": release.name,
+        "version": release.spec.version,
+        "phase": release.phase.value,
+        "evidence": {key: str(value) for key, value in tell.evidence.items()},
+        "look": f"kubectl -n {release.namespace} describe release {release.name}",
+    }

@@ -1,0 +1,350 @@
+"""One Release's worker: look, step, write, do. Whatever it knows is in the Release's status or can be looked at anew.
+
+What always holds: the new status is written, by compare-and-swap, before any effect of the step is carried out; a
+conflict means to look again; and every call has a deadline, so a run ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import structlog
+
+from watcher.adapters.errors import AdapterError, Conflict
+from watcher.adapters.kubernetes import views
+from watcher.adapters.kubernetes.caches import Caches, World
+from watcher.adapters.kubernetes.connection import NotFound
+from watcher.adapters.kubernetes.hands import Hands
+from watcher.core.application import Application, other
+from watcher.core.binding import bind_rules
+from watcher.core.effects import (
+    CancelChecks,
+    Deploy,
+    Effect,
+    FetchLogs,
+    PointPreview,
+    RunCheck,
+    Scale,
+    SwapSelector,
+    Tell,
+    Wake,
+)
+from watcher.core.lifecycle import step
+from watcher.core.observed import Observed, Other
+from watcher.core.release import TRAFFIC_MOVED, Phase, Release
+from watcher.core.rules import BoundRule
+from watcher.core.units import Invalid
+from watcher.engine.checks import Checks
+from watcher.engine.clock import Clock
+from watcher.engine.config import Config
+from watcher.engine.lanes import Alarms
+from watcher.engine.measures import Measures
+from watcher.engine.teller import Teller
+from watcher.engine.watches import Watches
+
+Key = tuple[str, str]
+"""A Release: namespace and name."""
+
+log = structlog.get_logger(__name__)
+
+STEPS = 50
+"""How many steps one run takes before it lets others have the thread."""
+
+AGAIN = timedelta(milliseconds=500)
+"""How soon a run that the API server refused is repeated; a flip is waited for by users."""
+SOON = timedelta(milliseconds=100)
+
+FLIPPING = frozenset({Phase.SWITCHING, Phase.ROLLING_BACK})
+"""The phases whose decisions rest on what was just read, never on a cache."""
+
+
+class Workers:
+    """Runs Releases. One instance serves all; what belongs to one Release is kept under its key."""
+
+    def __init__(
+        self,
+        *,
+        caches: Caches,
+        hands: Hands,
+        rescue: Hands,
+        checks: Checks,
+        watches: Watches,
+        teller: Teller,
+        clock: Clock,
+        alarms: Alarms[Key],
+        measures: Measures,
+    ) -> None:
+        self._caches, self._hands, self._rescue_hands = caches, hands, rescue
+        self._checks, self._watches, self._teller = checks, watches, teller
+        self._clock, self._alarms, self._measures = clock, alarms, measures
+        self._logs: dict[Key, dict[str, str]] = {}
+        self.config = Config()
+
+    def rescue(self, key: Key) -> bool:
+        """Whether the Release's next run may flip back, and so belongs in the rollback lane."""
+        release = self._caches.release(*key)
+        return release is not None and release.phase in TRAFFIC_MOVED
+
+    def run(self, key: Key) -> None:
+        """Take steps until nothing changes any more."""
+        for _ in range(STEPS):
+            release = self._caches.release(*key)
+            if release is None:
+                self._forget(key)
+                return
+            try:
+                if not self._once(key, release):
+                    return
+            except (Conflict, NotFound) as error:
+                log.debug("the API server has something newer, looks again", release=key[1], error=str(error))
+                if not self._reread(key):
+                    return
+            except AdapterError as error:
+                log.warning("the API server did not do it, tries again", release=key[1], error=str(error))
+                self._alarms.set(key, self._clock.now() + (SOON if release.phase in FLIPPING else AGAIN))
+                return
+        self._alarms.set(key, self._clock.now())
+
+    def _once(self, key: Key, release: Release) -> bool:
+        """One step. True when the next should follow at once."""
+        observed = self._observe(key, release)
+        was = release.phase
+        new, effects = step(release, observed, self._clock.now())
+        if new.status != release.status:
+            written = self._hands_for(release).write_status(release, new.status)
+            self._caches.remember(written)
+            self._measure(release, new)
+            if new.phase != release.phase:
+                log.info(
+                    new.status.message,
+                    release=new.name,
+                    namespace=new.namespace,
+                    application=new.spec.application,
+                    phase=new.phase.value,
+                    was=release.phase.value,
+                )
+            release = written
+        self._keep_watch(key, release)
+        for effect in effects:
+            self._do(key, release, effect)
+        now = self._clock.now()
+        flipped = any(isinstance(effect, SwapSelector) for effect in effects)
+        due = any(isinstance(effect, Wake) and effect.at <= now for effect in effects)
+        return new.phase != was or flipped or due
+
+    def _measure(self, old: Release, new: Release) -> None:
+        application = new.spec.application
+        if new.phase != old.phase:
+            self._measures.transitions.labels(application, new.phase.value).inc()
+        for flip in new.status.flips[len(old.status.flips) :]:
+            self._measures.flips.labels(application, flip.to).inc()
+            if new.status.rollback:
+                self._measures.rollback_seconds.observe(max(0.0, (flip.at - new.status.rollback.at).total_seconds()))
+
+    def _hands_for(self, release: Release) -> Hands:
+        return self._rescue_hands if release.phase in TRAFFIC_MOVED else self._hands
+
+    def _reread(self, key: Key) -> bool:
+        """Read the Release itself. False when it is gone, or when the API server cannot say."""
+        try:
+            fresh = self._hands.read_release(*key)
+        except AdapterError as error:
+            log.warning("cannot read the Release, tries again", release=key[1], error=str(error))
+            self._alarms.set(key, self._clock.now() + AGAIN)
+            return False
+        if fresh is None:
+            self._forget(key)
+            return False
+        self._caches.remember(fresh)
+        return True
+
+    def _forget(self, key: Key) -> None:
+        self._checks.cancel(key)
+        self._watches.forget(key)
+        self._logs.pop(key, None)
+        self._alarms.cancel(key)
+
+    def _keep_watch(self, key: Key, release: Release) -> None:
+        """The rules are watched exactly while the Release is in its watch."""
+        status = release.status
+        if release.phase is Phase.WATCHING and status.pinned and status.switched_at and status.watch_until:
+            self._watches.follow(key, status.pinned.rules, status.switched_at, status.watch_until)
+        elif release.phase.terminal or release.phase is Phase.ROLLING_BACK:
+            self._watches.forget(key)
+            if release.phase.terminal:
+                self._logs.pop(key, None)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _observe(self, key: Key, release: Release) -> Observed:
+        """The world of one Release. Before a flip it is read from the API server; else from the caches."""
+        pinned = release.status.pinned
+        app = pinned.application if pinned else self._application(release)
+        if app is None:
+            known = sorted(name for space, name in self.config.applications if space == release.namespace)
+            return Observed(known_applications=tuple(known))
+        if not self._caches.synced(app.namespace):
+            return Observed(application=app, service_known=False)
+        world = self._world(release, app)
+        if world is None:
+            return Observed(application=app, service_known=False)
+        rules, problem = self._rules(release, app, world)
+        service = world.service
+        return Observed(
+            application=app,
+            rules=rules,
+            rules_problem=problem,
+            service=service.view if service else None,
+            preview=world.preview.view if world.preview else None,
+            colors=world.colors,
+            checks=self._checks.results(key),
+            watch=self._watches.reading(key),
+            others=self._others(release) if release.phase is Phase.PENDING or release.phase.terminal else (),
+            logs=self._logs.get(key, {}),
+        )
+
+    def _application(self, release: Release) -> Application | None:
+        return self.config.applications.get((release.namespace, release.spec.application))
+
+    def _world(self, release: Release, app: Application) -> World | None:
+        """The Application's part of the cluster; None when the API server cannot say."""
+        if release.phase not in FLIPPING:
+            world = self._caches.world(app)
+            selected = world.service.view.selector.get(app.spec.selector_key) if world.service else None
+            if selected == _expected(release, selected):
+                return world
+            # Somebody seems to have moved the selector. A cache may be behind our own flip: look at the thing itself.
+        return self._read_world(self._hands_for(release), app)
+
+    def _read_world(self, hands: Hands, app: Application) -> World | None:
+        try:
+            service = hands.read_service(app.namespace, app.spec.service)
+            slices = list(hands.read_slices(app.namespace, app.spec.service))
+            if app.spec.preview:
+                slices += hands.read_slices(app.namespace, app.spec.preview.service)
+        except AdapterError as error:
+            log.warning("cannot look at the Service, tries again", application=app.name, error=str(error))
+            return None
+        if service is not None:
+            self._caches.remember_service(app.namespace, service)
+        return self._caches.world_with(app, service, slices)
+
+    def _rules(self, release: Release, app: Application, world: World) -> tuple[tuple[BoundRule, ...], str]:
+        """The rules that a watch would start with now. Only the phases before it ask."""
+        if release.phase not in (Phase.PENDING, Phase.SWITCHING) or release.is_rollback_only:
+            return (), ""
+        selected = world.service.view.selector.get(app.spec.selector_key, "") if world.service else ""
+        to = release.status.colors.to if release.status.colors else other(selected)
+        try:
+            return bind_rules(app, self.config.rule_sets, to, other(to), release.spec.version), ""
+        except Invalid as error:
+            return (), f"The rules of {app.name} cannot be used: {error.problem}: {error.cure}."
+
+    def _others(self, release: Release) -> tuple[Other, ...]:
+        return tuple(
+            Other(
+                name=r.name,
+                phase=r.phase.value,
+                created_at=r.created_at,
+                images=r.status.rejected or r.spec.images,
+                ended_at=r.status.ended_at,
+            )
+            for r in self._caches.releases(release.namespace)
+            if r.spec.application == release.spec.application and r.name != release.name
+        )
+
+    # -- doing --------------------------------------------------------------------------------------------------------
+
+    def _do(self, key: Key, release: Release, effect: Effect) -> None:
+        """Carry out one effect. Raises AdapterError; the step asks again for what was not done."""
+        pinned = release.status.pinned
+        match effect:
+            case Tell():
+                self._tell(release, effect)
+            case Wake():
+                self._alarms.set(key, effect.at)
+            case CancelChecks():
+                self._checks.cancel(key)
+            case _ if pinned is None:
+                raise AssertionError(f"{effect} before the Release has begun")
+            case Deploy():
+                self._hands.deploy(release.namespace, effect)
+            case Scale():
+                self._scale(release, pinned.application, effect)
+            case PointPreview():
+                key_ = pinned.application.spec.selector_key
+                self._hands.point_preview(release.namespace, effect.service, key_, effect.color)
+            case SwapSelector():
+                self._swap(release, pinned.application, effect)
+            case RunCheck():
+                self._checks.start(key, effect.id, effect.check, self._targets(pinned.application, effect))
+            case FetchLogs():
+                self._fetch_logs(key, effect)
+
+    def _tell(self, release: Release, tell: Tell) -> None:
+        pinned = release.status.pinned
+        service: Mapping[str, str] | None = None
+        if pinned and self._caches.synced(release.namespace):
+            found = self._caches.world(pinned.application).service
+            if found is not None:
+                service = {
+                    "apiVersion": "v1",
+                    "kind": "Service",
+                    "name": found.view.name,
+                    "namespace": release.namespace,
+                    "uid": found.view.uid,
+                }
+        self._teller.tell(release, tell, self._clock.now(), service)
+
+    def _scale(self, release: Release, app: Application, effect: Scale) -> None:
+        if effect.only_if_idle:
+            service = self._hands.read_service(app.namespace, app.spec.service)
+            if service and service.view.selector.get(app.spec.selector_key) == effect.only_if_idle:
+                return
+        hands = self._rescue_hands if release.phase is Phase.ROLLING_BACK else self._hands
+        hands.scale(release.namespace, effect.deployment, effect.replicas)
+
+    def _swap(self, release: Release, app: Application, effect: SwapSelector) -> None:
+        hands = self._rescue_hands if effect.rescue else self._hands
+        service = self._caches.service(app)
+        if service is None:
+            return
+        mark = effect.flip.mark(release.uid)
+        hands.swap_selector(service, app.namespace, app.spec.selector_key, effect.flip, mark, self._clock.now())
+
+    def _targets(self, app: Application, effect: RunCheck) -> Sequence[str]:
+        """The base URLs that a check is aimed at."""
+        service = self._caches.preview(app) if effect.target == "preview" else self._caches.service(app)
+        if service is None:
+            return ()
+        port = views.port_of(service, effect.check.http.port)
+        if port is None:
+            return ()
+        if effect.target != "pods":
+            host = (
+                service.cluster_ip if service.cluster_ip not in ("", "None") else f"{service.view.name}.{app.namespace}"
+            )
+            return (_url(host, port.number),)
+        pods = [pod for pod in self._caches.pods(app, effect.color) if pod.view.ip and not pod.view.deleting]
+        return tuple(_url(pod.view.ip, views.pod_port(pod, port)) for pod in pods)
+
+    def _fetch_logs(self, key: Key, effect: FetchLogs) -> None:
+        try:
+            text = self._hands.read_logs(key[0], effect.pod, effect.container, previous=effect.previous)
+            text = text or self._hands.read_logs(key[0], effect.pod, effect.container, previous=False)
+        except AdapterError as error:
+            text = f"(its log cannot be read: {error})"
+        self._logs.setdefault(key, {})[f"{effect.pod}/{effect.container}"] = text
+
+
+def _expected(release: Release, selected: str | None) -> str | None:
+    """The colour that the selector has unless somebody else moved it; what it has where nothing is expected."""
+    colors = release.status.colors
+    if colors is None or release.phase.terminal:
+        return selected
+    return colors.to if release.status.switched_at else colors.from_
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
