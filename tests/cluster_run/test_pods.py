@@ -165,11 +165,11 @@ async def test_a_failing_liveness_probe_restarts_the_container(stage: Stage) -> 
     """Unhealthy and Killing Events, a new process, and the pod is well again once the cause is gone."""
     container = {
         "env": [{"name": "GATE", "value": str(stage.directory)}],
+        "startupProbe": http_probe("/", failureThreshold=1000),
         "livenessProbe": http_probe("/livez", failureThreshold=2),
     }
     stage.pod("web", "web:1", container=container)
     await stage.until(lambda: stage.is_ready("web"), "the pod runs")
-    await _listening(stage, "web")
     before = stage.pid("web")
     (stage.directory / "sick").touch()
     await stage.until(lambda: stage.said("Killing", "failed liveness probe, will be restarted"), "it is killed")
@@ -274,8 +274,7 @@ async def test_a_stop_hook_runs_before_sigterm(stage: Stage) -> None:
 async def test_children_of_a_container_end_with_it(stage: Stage) -> None:
     """Whatever a container started goes when its main process does."""
     stage.pod("parent", "parent:1")
-    printed = await stage.until(lambda: logs(stage, "parent"), "the child has started")
-    child = int(printed)
+    child = int(await stage.until(lambda: logs(stage, "parent") or "", "the child has started"))
     assert alive(child)
     delete_pod(stage.store, stage.store.get(POD, NAMESPACE, "parent"), grace=0)
     await stage.until(lambda: stage.store.find(POD, NAMESPACE, "parent") is None, "the pod is gone")
@@ -327,7 +326,3 @@ def logs(stage: Stage, pod: str, *, previous: bool = False) -> str | None:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
-
-
-async def _listening(stage: Stage, pod: str) -> None:
-    await stage.until(lambda: "listening" in (logs(stage, pod) or ""), "the server listens")
