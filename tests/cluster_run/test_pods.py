@@ -253,6 +253,26 @@ async def test_a_second_deletion_can_shorten_the_grace(stage: Stage) -> None:
 
 
 @scenario()
+async def test_a_pod_that_is_deleted_by_force_does_not_linger(stage: Stage) -> None:
+    """Its object is gone at once, and its process soon after, however long its grace would have been."""
+    container = {"env": [{"name": "DEAF", "value": "1"}], "readinessProbe": http_probe("/readyz")}
+    stage.pod("web", "web:1", terminationGracePeriodSeconds=600, container=container)
+    await stage.until(lambda: stage.is_ready("web"), "the pod is ready")
+    pid = stage.pid("web")
+    stage.store.delete(POD, NAMESPACE, "web")
+    await stage.until(lambda: not alive(pid), "the process is gone")
+
+
+@scenario()
+async def test_last_words_become_the_termination_message_when_asked(stage: Stage) -> None:
+    """terminationMessagePolicy: FallbackToLogsOnError."""
+    container = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    stage.pod("bad", "crash:1", restartPolicy="Never", container=container)
+    await stage.until(lambda: stage.status("bad").get("phase") == "Failed", "it fails")
+    assert stage.container("bad")["state"]["terminated"]["message"] == "going down"
+
+
+@scenario()
 async def test_a_stop_hook_runs_before_sigterm(stage: Stage) -> None:
     """preStop is over before the process hears anything."""
     mark = stage.directory / "mark"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -129,6 +130,54 @@ async def test_a_version_that_never_gets_ready_exceeds_its_deadline(stage: Stage
     assert images_of(stage, "web") == {"web:1", "none:1"}
     stage.set_image("web", "web:1")
     await stage.until(lambda: stage.is_rolled_out("web"), "going back works")
+
+
+@scenario()
+async def test_a_size_that_cannot_be_reached_later_exceeds_no_deadline(stage: Stage) -> None:
+    """As on a real cluster: the deadline is that of a template, and ends when it is rolled out, at size 0 too."""
+    stage.deployment("web", "none:1", replicas=0, progressDeadlineSeconds=1)
+    await stage.until(lambda: stage.is_rolled_out("web"), "nothing is rolled out")
+    stage.change("web", lambda spec: spec.update(replicas=1))
+    await stage.until(lambda: stage.deployed("web").get("unavailableReplicas") == 1, "a pod is wanted")
+    await asyncio.sleep(2.5)  # well past the deadline
+    found = stage.store.get(DEPLOYMENT, NAMESPACE, "web")
+    assert conditions(found)["Progressing"] == ("True", "NewReplicaSetAvailable")
+    assert conditions(found)["Available"] == ("False", "MinimumReplicasUnavailable")
+
+
+@scenario()
+async def test_a_pod_that_is_relabelled_is_let_go_and_taken_back(stage: Stage) -> None:
+    """A released pod is replaced; one that matches again and belongs to nobody is adopted, and the surplus goes."""
+    stage.deployment("web", "web:1", pod=READY)
+    await stage.until(lambda: stage.is_rolled_out("web"), "it is available")
+    (pod,) = stage.pods("web")
+    name = pod["metadata"]["name"]
+
+    def label(value: str) -> None:
+        stage.store.update(POD, NAMESPACE, name, lambda found: found["metadata"]["labels"].update(app=value))
+
+    label("aside")
+    await stage.until(lambda: len(stage.pods("web")) == 1 and stage.is_rolled_out("web"), "it is replaced")
+    assert stage.store.get(POD, NAMESPACE, name)["metadata"]["ownerReferences"] == []
+    (other,) = stage.pods("web")
+    label("web")
+    await stage.until(lambda: len(stage.pods("web")) == 1, "the surplus goes")
+    assert stage.pods("web")[0]["metadata"]["name"] in (name, other["metadata"]["name"])
+    assert stage.pods("web")[0]["metadata"]["ownerReferences"]
+
+
+@scenario()
+async def test_a_deployment_adopts_the_replica_set_of_an_orphaned_one(stage: Stage) -> None:
+    """Deleted without its pods and made anew, it goes on with them."""
+    made = stage.deployment("web", "web:1", pod=READY)
+    await stage.until(lambda: stage.is_rolled_out("web"), "it is available")
+    before = stage.pods("web")[0]["metadata"]["uid"]
+    stage.store.update(DEPLOYMENT, NAMESPACE, "web", lambda found: found["metadata"].update(finalizers=["orphan"]))
+    stage.store.delete(DEPLOYMENT, NAMESPACE, "web")
+    await stage.until(lambda: stage.store.find(DEPLOYMENT, NAMESPACE, "web") is None, "the deployment is gone")
+    stage.store.create(DEPLOYMENT, {"metadata": {"name": "web", "namespace": NAMESPACE}, "spec": made["spec"]})
+    await stage.until(lambda: stage.is_rolled_out("web"), "it is available again")
+    assert [pod["metadata"]["uid"] for pod in stage.pods("web")] == [before]
 
 
 @scenario()

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from watcher.demo.cluster.server import EmbeddedCluster
 
 def main() -> None:
     arguments = _parse()
+    # Every connection through a Service takes two descriptors.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logging.basicConfig(
         filename=arguments.log_file,
         level=logging.INFO if arguments.log_file else logging.WARNING,

@@ -189,7 +189,9 @@ class Container:
         self._process = None
         if self._out_of_memory:
             code = KILLED
-        self._ended(code, started, reason="OOMKilled" if self._out_of_memory else "Error" if code else "Completed")
+        reason = "OOMKilled" if self._out_of_memory else "Error" if code else "Completed"
+        last_words = code and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        self._ended(code, started, reason=reason, message=self.log.tail() if last_words else "")
         return code
 
     def _start(self, image: Image) -> Process:

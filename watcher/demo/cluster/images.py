@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 PYTHON = "{python}"
 
@@ -82,7 +83,10 @@ class Images:
         seen = (stat.st_mtime_ns, stat.st_size)
         if seen == self._seen:
             return
-        entries = YAML(typ="safe", pure=True).load(self._path.read_text())
+        try:
+            entries = YAML(typ="safe", pure=True).load(self._path.read_text())
+        except YAMLError as error:
+            raise ValueError(f"{self._path}: {error}") from error
         if not isinstance(entries, dict) or not all(isinstance(entry or {}, dict) for entry in entries.values()):
             raise ValueError(f"{self._path}: expected a mapping of image references to {{command, env}}")
         self._entries, self._seen = entries, seen

@@ -16,6 +16,8 @@ from watcher.demo.cluster.store import Change, Object
 SAMPLE = 1.0
 """Seconds between two looks at the memory of containers that have a limit."""
 SAMPLES_PER_LOG_CHECK = 5
+FORCED = 2.0
+"""Seconds that a pod gets to end whose object was deleted by force."""
 
 
 class Kubelet:
@@ -34,7 +36,8 @@ class Kubelet:
         pod = self._host.store.find(POD, *key)
         for worker in list(self._workers.values()):
             if worker.key == key and (pod is None or pod["metadata"]["uid"] != worker.uid):
-                worker.stop(grace_of(worker.pod))
+                # The object went without waiting for us: somebody forced it.
+                worker.stop(min(grace_of(worker.pod), FORCED))
         if pod is None:
             return None
         worker_here = self._workers.get(pod["metadata"]["uid"])

@@ -31,6 +31,10 @@ class ContainerLog:
         except FileNotFoundError:
             return None
 
+    def tail(self) -> str:
+        """The last lines of the current run, as far as a termination message may hold them (80 lines, 2 KiB)."""
+        return "\n".join((self.read() or "").splitlines()[-80:])[-2048:]
+
     def bound(self) -> None:
         """Cut the current log back when it has grown too long; writers append, so they go on at its new end."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from watcher.demo.cluster.containers import Container, Grace, Host
 from watcher.demo.cluster.podstatus import pod_status, quality
 from watcher.demo.cluster.resources import POD
 from watcher.demo.cluster.store import Object
+
+log = logging.getLogger(__name__)
 
 HOST_IP = "127.0.0.1"
 
@@ -46,6 +49,7 @@ class PodWorker:
         self.main = self._containers(spec.get("containers") or (), policy)
         self._grace: Grace | None = None
         self._life = asyncio.ensure_future(self._live())
+        self._life.add_done_callback(self._note_failure)
         self._end: asyncio.Task[None] | None = None
 
     def _containers(self, specs: Sequence[Object], policy: str) -> list[Container]:
@@ -58,6 +62,10 @@ class PodWorker:
             if container.state.exit_code != 0:
                 return
         await asyncio.gather(*(container.run() for container in self.main))
+
+    def _note_failure(self, life: asyncio.Task[None]) -> None:
+        if not life.cancelled() and life.exception() is not None:
+            log.error("the worker of pod %s/%s failed", *self.key, exc_info=life.exception())
 
     def stop(self, seconds: float) -> None:
         """Begin the end, or hurry one that is under way."""

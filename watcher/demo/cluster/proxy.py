@@ -31,12 +31,12 @@ BACKLOG = 512
 class Listener:
     """One port of one Service: a listening socket as long as there are endpoints."""
 
-    def __init__(self, address: str, port: int) -> None:
+    def __init__(self, address: str, port: int, connections: set[Downstream]) -> None:
         self.where = (address, port)
+        self._connections = connections
         self._endpoints: list[Endpoint] = []
         self._turn = itertools.count()
         self._socket: socket.socket | None = None
-        self._connections: set[Downstream] = set()
 
     def set(self, endpoints: Sequence[Endpoint]) -> None:
         """Use these endpoints for connections from now on. Raises OSError when the port cannot be listened on."""
@@ -50,11 +50,6 @@ class Listener:
         """Stop listening; established connections go on."""
         self._endpoints = []
         self._shut()
-
-    def abort(self) -> None:
-        self.close()
-        for connection in list(self._connections):
-            connection.abort()
 
     def _open(self) -> None:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -93,11 +88,13 @@ class Listener:
             downstream.begin()
 
     def _candidates(self) -> Iterator[Endpoint]:
-        """Endpoints to try for one connection, beginning with the one whose turn it is."""
-        endpoints = self._endpoints
+        """Endpoints to try for one connection, beginning with the one whose turn it is; each as it is ready then."""
         first = next(self._turn)
-        for offset in range(len(endpoints)):
-            yield endpoints[(first + offset) % len(endpoints)]
+        tried: set[Endpoint] = set()
+        while left := [endpoint for endpoint in self._endpoints if endpoint not in tried]:
+            endpoint = left[first % len(left)]
+            tried.add(endpoint)
+            yield endpoint
 
 
 class Proxy:
@@ -108,6 +105,7 @@ class Proxy:
         self._block = block
         self._events = Recorder(store, "service-proxy")
         self._listeners: dict[Key, dict[tuple[str, int], Listener]] = {}
+        self._connections: set[Downstream] = set()
 
     def keys(self, change: Change) -> Iterable[Key]:
         meta = change.object["metadata"]
@@ -139,8 +137,10 @@ class Proxy:
         """Stop listening and drop every connection."""
         for listeners in self._listeners.values():
             for listener in listeners.values():
-                listener.abort()
+                listener.close()
         self._listeners.clear()
+        for connection in list(self._connections):
+            connection.abort()
 
     def _apply(self, key: Key, service: Object | None, wanted: dict[tuple[str, int], list[Endpoint]]) -> float | None:
         listeners = self._listeners.setdefault(key, {})
@@ -150,7 +150,7 @@ class Proxy:
                 self._block.release(where[0])
         again = None
         for where, endpoints in wanted.items():
-            listener = listeners.get(where) or listeners.setdefault(where, Listener(*where))
+            listener = listeners.get(where) or listeners.setdefault(where, Listener(*where, self._connections))
             try:
                 listener.set(endpoints)
             except OSError as error:

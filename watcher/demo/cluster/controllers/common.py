@@ -39,6 +39,33 @@ def owned(store: Store, kind: Kind, owner: Object) -> list[Object]:
     return [found for found in candidates if (controller_of(found) or {}).get("uid") == uid]
 
 
+def claimed(store: Store, kind: Kind, owner: Object) -> list[Object]:
+    """Objects of a kind that `owner` controls, after it has adopted those that match and belong to nobody.
+
+    One that it controlled and that does not match any more is released: somebody took it aside to look at it.
+    """
+    selector = owner["spec"]["selector"]
+    namespace = owner["metadata"].get("namespace", "")
+    for found in store.objects(kind, namespace):
+        owning = controller_of(found)
+        fits = matches(selector, found["metadata"].get("labels") or {})
+        if owning is None and fits and not terminating(found) and not terminating(owner):
+            rows = [*(found["metadata"].get("ownerReferences") or ()), owner_reference(owner)]
+        elif owning is not None and owning["uid"] == owner["metadata"]["uid"] and not fits:
+            rows = [row for row in found["metadata"]["ownerReferences"] if row["uid"] != owning["uid"]]
+        else:
+            continue
+        _set_owners(store, kind, found, rows)
+    return owned(store, kind, owner)
+
+
+def _set_owners(store: Store, kind: Kind, found: Object, rows: list[Object]) -> None:
+    meta = found["metadata"]
+    store.update(
+        kind, meta.get("namespace", ""), meta["name"], lambda now: now["metadata"].update(ownerReferences=rows)
+    )
+
+
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a LabelSelector (matchLabels, matchExpressions) takes these labels. An empty one takes everything."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):

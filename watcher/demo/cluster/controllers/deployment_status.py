@@ -12,9 +12,9 @@ DEADLINE = 600
 
 
 def deployment_status(
-    deployment: Object, new: Object | None, sets: Sequence[Object], unavailable: int, now: str
+    deployment: Object, new: Object | None, sets: Sequence[Object], *, unavailable: int, created: bool, now: str
 ) -> Object:
-    """The whole status. `unavailable` is maxUnavailable in pods, `sets` includes `new`."""
+    """The whole status. `unavailable` is maxUnavailable in pods, `sets` includes `new`, `created` says it is fresh."""
     replicas = deployment["spec"].get("replicas", 1)
     available = _total(sets, "availableReplicas")
     counts = {
@@ -32,7 +32,7 @@ def deployment_status(
         text = "Deployment does not have minimum availability."
         row = _row("Available", "False", "MinimumReplicasUnavailable", text)
     conditions = _update(conditions, row, now)
-    conditions = _progress(deployment, new, conditions, counts, now)
+    conditions = _progress(deployment, new, conditions, counts, created=created, now=now)
     return {
         "observedGeneration": deployment["metadata"]["generation"],
         **drop_zeros(counts),
@@ -51,28 +51,36 @@ def deadline_in(deployment: Object, now: str) -> float | None:
 
 
 def _progress(
-    deployment: Object, new: Object | None, conditions: list[Object], counts: dict[str, int], now: str
+    deployment: Object,
+    new: Object | None,
+    conditions: list[Object],
+    counts: dict[str, int],
+    *,
+    created: bool,
+    now: str,
 ) -> list[Object]:
     if deployment["spec"].get("paused"):
         text = "Deployment is paused"
         return _update(conditions, _row("Progressing", "Unknown", "DeploymentPaused", text), now)
-    before = deployment.get("status") or {}
     replicas = deployment["spec"].get("replicas", 1)
     what = f'ReplicaSet "{new["metadata"]["name"]}"' if new else f'Deployment "{deployment["metadata"]["name"]}"'
     row = next((row for row in conditions if row["type"] == "Progressing"), None)
+    if row is None or created:
+        row = _row("Progressing", "True", "NewReplicaSetCreated", f"Created new {what}.")
+        conditions = _update(conditions, row, now, touch=True)
+        row = next(row for row in conditions if row["type"] == "Progressing")
+    elif row["reason"] == "NewReplicaSetAvailable" and counts["replicas"] == counts["updatedReplicas"]:
+        # Once a template is rolled out its deadline is over: a later change of size alone never exceeds it.
+        return conditions
     if _complete(replicas, counts):
         done = _row("Progressing", "True", "NewReplicaSetAvailable", f"{what} has successfully progressed.")
         return _update(conditions, done, now)
-    created = before.get("observedGeneration", 0) < deployment["metadata"]["generation"]
-    if row is None or row.get("status") == "Unknown":
-        fresh = _row("Progressing", "True", "NewReplicaSetCreated", f"Created new {what}.")
-        return _update(conditions, fresh, now, touch=True)
-    if created or _moved(before, counts):
+    if row["status"] == "Unknown" or _moved(deployment.get("status") or {}, counts):
         moving = _row("Progressing", "True", "ReplicaSetUpdated", f"{what} is progressing.")
         return _update(conditions, moving, now, touch=True)
     limit = deployment["spec"].get("progressDeadlineSeconds", DEADLINE)
     late = (parse_time(now) - parse_time(row["lastUpdateTime"])).total_seconds() > limit
-    if late and row.get("reason") != "NewReplicaSetAvailable":
+    if late and row["reason"] != "NewReplicaSetAvailable":
         stuck = _row("Progressing", "False", "ProgressDeadlineExceeded", f"{what} has timed out progressing.")
         return _update(conditions, stuck, now)
     return conditions

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from watcher.demo.cluster.controllers.common import (
+    claimed,
     controller_of,
     finished,
     matches,
@@ -58,13 +59,14 @@ class Deployments:
         deployment = self._store.find(DEPLOYMENT, *key)
         if deployment is None or terminating(deployment):
             return None
-        sets = sorted(owned(self._store, REPLICA_SET, deployment), key=_age)
+        sets = sorted(claimed(self._store, REPLICA_SET, deployment), key=_age)
         new = next((row for row in sets if _same_template(row, deployment)), None)
+        created = new is None
         if not deployment["spec"].get("paused"):
             new = self._current(deployment, sets, new)
         old = [row for row in sets if new is None or row["metadata"]["uid"] != new["metadata"]["uid"]]
         self._roll(deployment, new, old)
-        return self._report(deployment)
+        return self._report(deployment, created=created and new is not None)
 
     # -- the ReplicaSet of the present template -----------------------------------------------------------------
 
@@ -173,14 +175,16 @@ class Deployments:
 
     # -- report -------------------------------------------------------------------------------------------------
 
-    def _report(self, deployment: Object) -> float | None:
+    def _report(self, deployment: Object, *, created: bool) -> float | None:
         """Write the status; drop ReplicaSets that history need not keep. Returns when the deadline falls due."""
         key = (deployment["metadata"]["namespace"], deployment["metadata"]["name"])
         deployment = self._store.get(DEPLOYMENT, *key)
         sets = sorted(owned(self._store, REPLICA_SET, deployment), key=_age)
         new = next((row for row in sets if _same_template(row, deployment)), None)
         now = self._store.timestamp()
-        status = deployment_status(deployment, new, sets, _limits(deployment).unavailable, now)
+        status = deployment_status(
+            deployment, new, sets, unavailable=_limits(deployment).unavailable, created=created, now=now
+        )
         deployment = self._store.update(DEPLOYMENT, *key, lambda found: found.update(status=status))
         old = [row for row in sets if new is None or row["metadata"]["uid"] != new["metadata"]["uid"]]
         empty = [row for row in old if not row["spec"].get("replicas") and not row["status"].get("replicas")]

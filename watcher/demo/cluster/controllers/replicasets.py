@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from watcher.demo.cluster.controllers.common import (
     active,
+    claimed,
     condition,
     controller_of,
     delete_pod,
     drop_zeros,
     is_true,
-    owned,
+    matches,
     owner_reference,
     seconds_since,
     terminating,
@@ -34,15 +35,20 @@ class ReplicaSets:
         if change.kind == REPLICA_SET:
             yield (meta["namespace"], meta["name"])
         elif change.kind == POD:
-            owner = controller_of(change.object)
-            if owner and owner["kind"] == REPLICA_SET.kind:
-                yield (meta["namespace"], owner["name"])
+            for version in (change.object, change.before):
+                owner = controller_of(version) if version else None
+                if owner and owner["kind"] == REPLICA_SET.kind:
+                    yield (meta["namespace"], owner["name"])
+            if change.type != "DELETED" and controller_of(change.object) is None:
+                for replica_set in self._store.objects(REPLICA_SET, meta["namespace"]):
+                    if matches(replica_set["spec"]["selector"], meta.get("labels") or {}):
+                        yield (meta["namespace"], replica_set["metadata"]["name"])
 
     def reconcile(self, key: Key) -> float | None:
         replica_set = self._store.find(REPLICA_SET, *key)
         if replica_set is None:
             return None
-        pods = [pod for pod in owned(self._store, POD, replica_set) if active(pod)]
+        pods = [pod for pod in claimed(self._store, POD, replica_set) if active(pod)]
         if not terminating(replica_set):
             missing = replica_set["spec"].get("replicas", 1) - len(pods)
             pods.extend(self._create(replica_set) for _ in range(missing))
