@@ -197,6 +197,28 @@ async def test_readiness_waits_for_the_startup_probe(stage: Stage) -> None:
 
 
 @scenario()
+async def test_a_failing_startup_probe_restarts_the_container(stage: Stage) -> None:
+    """And the pod is never ready meanwhile."""
+    container = {
+        "env": [{"name": "GATE", "value": str(stage.directory)}],
+        "startupProbe": http_probe("/readyz", failureThreshold=2),
+    }
+    stage.pod("web", "web:1", container=container)
+    await stage.until(lambda: stage.container("web").get("restartCount"), "it is restarted")
+    assert stage.said("Killing", "Container main failed startup probe, will be restarted")
+    assert not stage.is_ready("web")
+
+
+@scenario()
+async def test_a_probe_that_takes_too_long_has_failed(stage: Stage) -> None:
+    """The timeout is the probe's, and the Event says so."""
+    container = {"readinessProbe": http_probe("/slow", timeoutSeconds=0.1)}
+    stage.pod("web", "web:1", container=container)
+    await stage.until(lambda: stage.said("Unhealthy", "context deadline exceeded"), "the probe times out")
+    assert not stage.is_ready("web")
+
+
+@scenario()
 async def test_exec_and_tcp_probes_decide_too(stage: Stage) -> None:
     """An exec probe runs in the container's environment; a TCP probe needs a listener."""
     flag = stage.directory / "flag"

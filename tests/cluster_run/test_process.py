@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -18,6 +19,7 @@ import pytest
 
 from tests.cluster_run.stage import NAMESPACE, PORT, alive, http_probe, images, pod_spec
 from watcher.demo.cluster.launcher import ClusterFailed, RunningCluster, running_cluster
+from watcher.demo.cluster.server import EmbeddedCluster
 
 T = TypeVar("T")
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
@@ -75,6 +77,25 @@ def test_nobody_gets_in_without_the_token(tmp_path: Path) -> None:
         assert call(cluster, "GET", PODS, token=wrong)[0] == 401
         assert call(cluster, "GET", f"/{wrong}{PODS}", token="")[0] in (401, 404)
         assert call(cluster, "GET", f"/{cluster.token}{PODS}/none", token=wrong)[0] == 404
+
+
+def test_a_cluster_inside_this_process_stops_in_spite_of_open_watches(tmp_path: Path) -> None:
+    """Watches never end by themselves; a stop ends them, and the port is free again."""
+
+    async def play() -> None:
+        cluster = EmbeddedCluster(images(tmp_path), state_dir=tmp_path)
+        await cluster.start()
+        where = urlsplit(cluster.server)
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(f"GET /{cluster.token}{PODS}?watch=1 HTTP/1.1\r\nHost: cluster\r\n\r\n".encode())
+        assert b"200" in await reader.readline()
+        await asyncio.wait_for(cluster.stop(), 5)
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(where.hostname, where.port)
+
+    asyncio.run(play())
 
 
 def test_nothing_is_left_after_a_stop(tmp_path: Path) -> None:

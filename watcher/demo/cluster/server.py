@@ -58,7 +58,10 @@ class PathToken:
 
 
 class EmbeddedCluster:
-    """A cluster inside this process. `server` and `token` are known after `start`."""
+    """A cluster inside this process. `server` and `token` are known after `start`.
+
+    Pods end with the thread that runs the loop, so that thread has to live as long as the cluster is needed.
+    """
 
     def __init__(
         self,

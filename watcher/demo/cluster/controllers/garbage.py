@@ -58,7 +58,7 @@ class Garbage:
         uid = key[1]
         dependents = sorted(self._dependents.get(uid, ()))
         place = self._places.get(uid)
-        owner = self._store.find(*place) if place else None
+        owner = self._find(place) if place else None
         if place is None or owner is None:
             for dependent in dependents:
                 if not any(other in self._places for other in self._owners[dependent]):
@@ -78,9 +78,14 @@ class Garbage:
                 self._let_go(place[0], owner, FOREGROUND)
         return None
 
+    def _find(self, place: Place) -> Object | None:
+        """The object, unless it or its whole kind (a custom one, with its definition) is gone."""
+        known = any(kind.key == place[0].key for kind in self._store.kinds)
+        return self._store.find(*place) if known else None
+
     def _delete(self, uid: str) -> None:
         kind, namespace, name = self._places[uid]
-        found = self._store.find(kind, namespace, name)
+        found = self._find(self._places[uid])
         if found is None or terminating(found):
             return
         if kind == POD:
@@ -93,7 +98,8 @@ class Garbage:
             rows = [row for row in found["metadata"]["ownerReferences"] if row["uid"] != uid]
             found["metadata"]["ownerReferences"] = rows
 
-        self._store.update(*self._places[dependent], cut)
+        if self._find(self._places[dependent]) is not None:
+            self._store.update(*self._places[dependent], cut)
 
     def _let_go(self, kind: Kind, owner: Object, finalizer: str) -> None:
         """Take a finalizer away; the store carries the deletion out when it was the last one."""

@@ -89,7 +89,13 @@ class Manager:
 
     def _note(self, change: Change) -> None:
         for index, controller in enumerate(self._controllers):
-            for key in controller.keys(change):
+            try:
+                keys = list(controller.keys(change))
+            except Exception:
+                # An object that one controller cannot read must not keep the others from working.
+                log.exception("%s cannot read a change of %s", type(controller).__name__, change.kind.plural)
+                continue
+            for key in keys:
                 self._queue[(index, key)] = None
 
     def _reconcile(self, item: tuple[int, Key]) -> None:
