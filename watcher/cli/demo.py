@@ -1,9 +1,81 @@
-"""`watcher demo`: see a release, and a rollback, on an embedded cluster."""
+"""`watcher demo`: see a release, and a rollback, on an embedded cluster with a real Prometheus."""
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
+from typing import TYPE_CHECKING, Annotated
+
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from watcher.demo.play import Outcome
+    from watcher.demo.scenarios import Scenario
+
+NAMES = (
+    "success, failed-smoke, failed-verification, unhealthy-after-switch, errors, latency, memory, cpu, conversions, "
+    "crash-loop, prometheus-down, manual-rollback, all"
+)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    scenario: Annotated[str, typer.Option("--scenario", "-s", help=f"One of: {NAMES}.")] = "errors",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per scenario, and nothing else.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Stay up at the end, to look in; Ctrl-C ends it.")] = False,
+) -> None:
+    """Release a version of an example platform on an embedded cluster, and see what the daemon does about it.
+
+    Everything runs on loopback: the cluster (pods are local processes), clients, a real Prometheus, the daemon. Nothing
+    is left running. Exit status 0 only if every scenario ended as it should.
+    """
+    from rich.console import Console
+
+    from watcher.demo.cluster.launcher import ClusterFailed
+    from watcher.demo.platform.prometheus import PrometheusUnavailable
+    from watcher.demo.scenarios import SCENARIOS
+    from watcher.demo.stage import StageFailed
+
+    if scenario != "all" and scenario not in SCENARIOS:
+        raise typer.BadParameter(f"{scenario!r} is none; write one of: {NAMES}", param_hint="--scenario")
+    chosen = list(SCENARIOS.values()) if scenario == "all" else [SCENARIOS[scenario]]
+    # SIGTERM ends a demo as Ctrl-C does: everything that it started goes with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    good = True
+    try:
+        for each in chosen:
+            outcome = _play(each, Console(stderr=True, quiet=as_json), keep=keep and each is chosen[-1])
+            good = good and outcome.as_expected
+            if as_json:
+                print(json.dumps(outcome.json()), flush=True)
+    except (PrometheusUnavailable, ClusterFailed, StageFailed) as error:
+        print(f"watcher demo: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("watcher demo: ended early; nothing is left running", file=sys.stderr)
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if good else 1)
+
+
+def _play(scenario: Scenario, console: Console, *, keep: bool) -> Outcome:
+    from watcher.demo.play import play
+    from watcher.demo.show import Show, summary
+    from watcher.demo.stage import Stage
+
+    with Show(scenario, console) as show, Stage(show.say) as stage:
+        show.on_stage(stage)
+        outcome = play(scenario, stage, show.watch)
+        summary(outcome, show.say)
+        if keep:
+            show.say("stays up; Ctrl-C ends it")
+            signal.pause()
+    return outcome

@@ -100,7 +100,7 @@ class _Front:
         if steps[:1] and steps[0] in ("healthz", "livez", "readyz"):
             return PlainTextResponse("ok")
         if steps[:2] == ["openapi", "v2"] and openapi.PROTOBUF_V2 in request.headers.get("accept", ""):
-            return Response(openapi.protobuf_v2(), media_type=openapi.PROTOBUF_V2_ANSWER)
+            return Response(openapi.protobuf_v2(self._registry.all()), media_type=openapi.PROTOBUF_V2_ANSWER)
         deep = len(steps) > 3 or (len(steps) == 3 and steps[0] == "api")
         if deep and steps[:2] != ["openapi", "v3"]:
             return None
@@ -129,7 +129,7 @@ class _Front:
             case ["apis", group, version]:
                 return discovery.resource_list(resources, group, version)
             case ["openapi", "v2"]:
-                return openapi.document_v2()
+                return openapi.document_v2(resources)
             case ["openapi", "v3"]:
                 return openapi.index_v3(resources)
             case ["openapi", "v3", *path]:

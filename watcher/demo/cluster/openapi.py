@@ -1,12 +1,14 @@
 """As much OpenAPI as kubectl asks for: which resources can be patched, and with which query parameters.
 
 kubectl reads these documents before `apply`: a new one looks in version 3 for the `fieldValidation` and `dryRun`
-parameters and then leaves validation to the server; an old one downloads version 2 as protobuf and validates by it,
-skipping kinds that the document does not describe. So the documents describe the parameters, and no fields.
+parameters and then leaves validation to the server; an old one downloads version 2 as protobuf, looks for `dryRun` in
+it and validates by it, skipping kinds whose fields it does not describe. So the documents describe the parameters of
+requests, and no fields.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,19 +45,43 @@ def document_v3(resources: Iterable[Resource], path: str) -> dict[str, Any] | No
     return {"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {"schemas": schemas}}
 
 
-def document_v2() -> dict[str, Any]:
-    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}}
+def document_v2(resources: Iterable[Resource]) -> dict[str, Any]:
+    members = tuple(resources)
+    parameters = [{"name": name, "in": "query", "type": "string", "uniqueItems": True} for name in _PARAMETERS]
+    paths = {
+        _object_path(resource): {"patch": {**_operation(resource), "parameters": parameters}} for resource in members
+    }
+    return {"swagger": "2.0", "info": _INFO, "paths": paths, "definitions": {}}
 
 
-def protobuf_v2() -> bytes:
-    """`document_v2` as the protobuf message openapi.v2.Document: swagger is field 1, info is 2, paths is 8."""
-    info = _field(1, _INFO["title"].encode()) + _field(2, _INFO["version"].encode())
-    return _field(1, b"2.0") + _field(2, info) + _field(8, b"")
+def protobuf_v2(resources: Iterable[Resource]) -> bytes:
+    """The same as the protobuf message openapi.v2.Document, whose field numbers these are."""
+    info = _field(1, _INFO["title"]) + _field(2, _INFO["version"])
+    # A query parameter is a parameter that is not a body and not in a header, each of which is a message around it.
+    query = [_field(3, _field(2, "query") + _field(4, name) + _field(6, "string")) for name in _PARAMETERS]
+    parameters = b"".join(_field(8, _field(1, _field(2, parameter))) for parameter in query)
+    paths = b""
+    for resource in resources:
+        gvk = json.dumps(_gvk(resource))
+        extension = _field(13, _field(1, "x-kubernetes-group-version-kind") + _field(2, _field(2, gvk)))
+        item = _field(8, parameters + extension)
+        paths += _field(2, _field(1, _object_path(resource)) + _field(2, item))
+    return _field(1, "2.0") + _field(2, info) + _field(8, paths)
 
 
-def _field(number: int, content: bytes) -> bytes:
-    """One length-delimited protobuf field; all of ours are shorter than 128 bytes, so the length is one byte."""
-    return bytes((number << 3 | 2, len(content))) + content
+def _field(number: int, content: str | bytes) -> bytes:
+    """One length-delimited protobuf field with a number below 16."""
+    raw = content.encode() if isinstance(content, str) else content
+    return bytes((number << 3 | 2,)) + _varint(len(raw)) + raw
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _prefix(resource: Resource) -> str:

@@ -1,0 +1,150 @@
+"""What a person sees of a scenario: live on a terminal, one line per news in a pipe, and a summary in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from watcher.core.release import Release
+from watcher.demo.platform.ledger import Traffic
+from watcher.demo.play import Outcome
+from watcher.demo.scenarios import Scenario
+from watcher.demo.stage import Stage
+
+REFRESH = 4
+"""Pictures a second."""
+
+NEWS = 9
+"""How many of the daemon's sentences stay on the screen."""
+
+_STYLES = {
+    "pass": "green",
+    "breach": "bold red",
+    "thin": "yellow",
+    "noData": "yellow",
+    "error": "yellow",
+    "pending": "dim",
+    "blue": "bold blue",
+    "green": "bold green",
+}
+
+
+class Show:
+    """The audience's view of one scenario."""
+
+    def __init__(self, scenario: Scenario, console: Console) -> None:
+        self._scenario, self._console = scenario, console
+        self._began = time.monotonic()
+        self._news: list[tuple[float, str]] = []
+        self._release: Release | None = None
+        self._stage: Stage | None = None
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._console.print(f"[bold]{self._scenario.name}[/]: {self._scenario.story}", highlight=False)
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=REFRESH)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, news: str) -> None:
+        """One sentence."""
+        seconds = time.monotonic() - self._began
+        self._news.append((seconds, news))
+        if not self._live:
+            self._console.print(f"{seconds:6.1f} s  {news}", highlight=False, markup=False)
+
+    def on_stage(self, stage: Stage) -> None:
+        """The stage is set: from now on it can be looked at."""
+        self._stage = stage
+        self.say(
+            f"look in:  kubectl --kubeconfig {stage.kubeconfig} -n chatbot-platform-prod get releases,deploy,pods,svc"
+        )
+        self.say(f"the page: {stage.page}")
+
+    def watch(self, release: Release) -> None:
+        """The Release as it is now."""
+        before = self._release
+        self._release = release
+        message = f"{release.phase.value}: {release.status.message}"
+        if before is None or message != f"{before.phase.value}: {before.status.message}":
+            self.say(message)
+
+    # -- the picture --------------------------------------------------------------------------------------------------
+
+    def _picture(self) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._stage is not None and hasattr(self._stage, "load"):
+            parts.append(self._clients(self._stage.load.snapshot()))
+        if self._release is not None and self._release.status.rules:
+            parts.append(self._rules(self._release))
+        news = Text()
+        for seconds, line in self._news[-NEWS:]:
+            news.append(f"{seconds:6.1f} s  ", "dim").append(f"{line}\n")
+        parts.append(Panel(news, title="what happened", title_align="left", border_style="dim"))
+        return Group(*parts)
+
+    def _clients(self, traffic: Traffic) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        last = traffic.seconds[-1] if traffic.seconds else None
+        who = Text("nobody", "dim")
+        if last and last.colors:
+            total = sum(last.colors.values())
+            who = Text()
+            for color, count in sorted(last.colors.items()):
+                who.append(f"{color} {100 * count / total:.0f}%  ", _STYLES.get(color, ""))
+        table.add_row("serves", who)
+        if last:
+            failed = Text(f"{last.failed} of {last.requests} failed", "bold red" if last.failed else "green")
+            median = f"{1000 * last.p50:.0f} ms" if last.p50 is not None else "-"
+            slow = f"{1000 * last.p99:.0f} ms" if last.p99 is not None else "-"
+            table.add_row("clients, last second", Text.assemble(failed, f"; p50 {median}, p99 {slow}"))
+        table.add_row("clients, last minute", _bars(traffic))
+        return table
+
+    @staticmethod
+    def _rules(release: Release) -> RenderableType:
+        table = Table("rule", "outcome", "says", box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for rule in release.status.rules:
+            table.add_row(rule.name, Text(rule.outcome, _STYLES.get(rule.outcome, "")), rule.message)
+        return table
+
+
+def _bars(traffic: Traffic) -> Text:
+    """A minute of traffic, a character a second: the colour that served, red where requests failed."""
+    bars = Text()
+    for second in traffic.seconds[-60:]:
+        color = max(second.colors, key=lambda c: second.colors[c], default="")
+        share = second.failed / second.requests if second.requests else 0.0
+        style = "bold red" if share > 0.005 else _STYLES.get(color, "dim")
+        bars.append("▁▂▃▄▅▆▇█"[min(7, int(share * 16))] if share > 0.005 else "▄", style)
+    return bars
+
+
+def summary(outcome: Outcome, say: Callable[[str], None]) -> None:
+    """The end in words."""
+    say(f"{outcome.scenario}: {'as expected' if outcome.as_expected else 'NOT AS EXPECTED'}. {outcome.message}")
+    for complaint in outcome.complaints:
+        say(f"  {complaint}")
+    lost = {cause: count for cause, count in outcome.client_failures.items() if count}
+    told = ", ".join(f"{count} {cause}" for cause, count in lost.items()) or "no failure"
+    say(f"  clients made {outcome.client_requests} requests and saw {told}")
+    for label, seconds in (
+        ("from the fault to the verdict", outcome.seconds_from_fault_to_breach),
+        ("from the verdict to the flip back", outcome.seconds_from_breach_to_flip),
+        ("from the flip back to the first healthy second", outcome.seconds_from_flip_to_first_healthy_second),
+    ):
+        if seconds is not None:
+            say(f"  {seconds:6.1f} s {label}")
