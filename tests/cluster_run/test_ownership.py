@@ -32,7 +32,7 @@ async def test_a_namespace_takes_its_contents_along(stage: Stage) -> None:
     )
 
     def mark(found: Object) -> None:
-        found["metadata"]["deletionTimestamp"] = stage.store.timestamp()
+        found["metadata"].update(deletionTimestamp=stage.store.timestamp(), finalizers=["example/hold"])
 
     stage.store.update(NAMESPACE_KIND, "", "shop", mark)
     await stage.until(lambda: stage.store.find(NAMESPACE_KIND, "", "shop") is None, "the namespace is gone")
