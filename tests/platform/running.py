@@ -97,7 +97,7 @@ class ChatPod:
         """Whether a new connection gets in."""
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE).close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # the latter when the door closes just then
             return False
         return True
 

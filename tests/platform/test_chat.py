@@ -114,7 +114,7 @@ def test_one_connection_carries_many_requests(tmp_path: Path) -> None:
 
 def test_a_pod_that_is_told_to_stop_loses_no_request(tmp_path: Path) -> None:
     with (
-        ChatPod(tmp_path, version="2.3.0") as old,
+        ChatPod(tmp_path, version="2.3.0", DRAIN="2") as old,
         ChatPod(tmp_path, version="2.4.0") as new,
         Service(old) as service,
         LoadGenerator(service.url, rate=150) as load,
@@ -122,7 +122,9 @@ def test_a_pod_that_is_told_to_stop_loses_no_request(tmp_path: Path) -> None:
         until(lambda: load.snapshot().versions.get("2.3.0", 0) > 50, "the old version serves")
         old.terminate()
         until(lambda: old.log("stopping"), "the old pod drains")
-        service.selected = new  # the endpoints change only after the pod was told, as in a cluster
+        opened = load.snapshot().connections
+        until(lambda: load.snapshot().connections > opened + 10, "users still arrive at the old pod")
+        service.selected = new  # the endpoints change only a while after the pod was told, as in a cluster
         assert old.exit_code() == 0
         before = load.snapshot().requests
         until(lambda: load.snapshot().requests > before + 50, "the new version serves")

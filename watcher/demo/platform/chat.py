@@ -35,6 +35,7 @@ LAST_CALL = 0.25
 FINISH = 3.0
 """Seconds that requests in progress get to finish after that."""
 ERRORS_PER_LOG_LINE = 100
+ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +235,15 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         chat = self.server.chat
         if path == "/metrics" and self.command == "GET":
-            self._write(200, CONTENT_TYPE, chat.metrics.page())
+            self.wfile.write(self._message(200, CONTENT_TYPE, chat.metrics.page()))
             return
         self._send(chat.route(self.command, path, dict(self.headers.items()), body), len(body))
 
     def _send(self, answer: Answer, body_size: int) -> None:
-        sent = self._write(answer.code, "application/json", json.dumps(answer.body).encode() + b"\n")
+        body = json.dumps(answer.body).encode() + b"\n"
+        data = self._message(answer.code, "application/json", body)
         if answer.handler:
+            # Counted before it is written, so that whoever has the answer finds it counted.
             head = sum(len(name) + len(value) + 4 for name, value in self.headers.items())
             self.server.chat.metrics.observe(
                 method=self.command,
@@ -248,10 +251,12 @@ class Handler(BaseHTTPRequestHandler):
                 code=answer.code,
                 seconds=time.monotonic() - self._started,
                 received=len(self.requestline) + 2 + head + body_size,
-                sent=sent,
+                sent=len(data),
             )
+        self.wfile.write(data)
 
-    def _write(self, code: int, content_type: str, body: bytes) -> int:
+    def _message(self, code: int, content_type: str, body: bytes) -> bytes:
+        """The whole answer as it goes over the wire."""
         who = self.server.chat.identity
         if self.server.chat.draining:
             self.close_connection = True
@@ -262,14 +267,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if self.close_connection:
             self.send_header("Connection", "close")
-        return self._flush(body)
-
-    def _flush(self, body: bytes) -> int:
         head: list[bytes] = self._headers_buffer  # type: ignore[attr-defined]
         data = b"".join((*head, b"\r\n", body))
         head.clear()
-        self.wfile.write(data)
-        return len(data)
+        return data
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class names it so
         """Says nothing: a line per request would drown what matters."""
@@ -325,6 +326,8 @@ def _stop_reading(connection: socket.socket) -> None:
 
 def main() -> int:
     """Runs the service until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 crashed, 2 wrong environment."""
+    # Blocked in every thread and waited for in this one: a handler could interrupt the very lock that it needs.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
     env = os.environ
     identity = Identity(
         version=env.get("CHAT_VERSION") or env.get("IMAGE_TAG") or "dev",
@@ -342,13 +345,10 @@ def main() -> int:
     except (BadFaults, ValueError, OSError) as error:
         sys.stderr.write(f"chat: cannot start: {error}\n")
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
     serving = threading.Thread(target=server.serve_forever, args=(0.1,), name="accept", daemon=True)
     serving.start()
     log("started", address=f"{address[0]}:{server.server_address[1]}", version=identity.version, pod=identity.pod)
-    stop.wait()
+    signal.sigwait(ENDINGS)
     log("stopping", version=identity.version, pod=identity.pod)
     server.drain(drain)
     log("stopped", version=identity.version, pod=identity.pod)

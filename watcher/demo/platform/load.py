@@ -305,17 +305,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="stop after this long")
     parser.add_argument("--report", type=Path, help="write everything seen to this file as JSON")
     given = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    endings = (signal.SIGTERM, signal.SIGINT)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, endings)
     load = LoadGenerator(given.url, rate=given.rate, connections=given.connections, timeout=given.timeout).start()
-    deadline = time.monotonic() + given.seconds if given.seconds else float("inf")
-    while not stop.wait(max(0.0, min(1.0, deadline - time.monotonic()))) and time.monotonic() < deadline:
+    left = given.seconds or float("inf")
+    while left > 0 and not signal.sigtimedwait(endings, min(1.0, left)):
+        left -= 1.0
         traffic = load.snapshot()
         colors = " ".join(f"{color}={count}" for color, count in sorted(traffic.colors.items()))
         sys.stdout.write(f"{traffic.requests} requests, {traffic.failed} failed {colors}\n")
         sys.stdout.flush()
     traffic = load.stop()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if given.report:
         given.report.write_text(report(traffic), encoding="utf-8")
     ended = ", ".join(f"{outcome} {count}" for outcome, count in traffic.results.items() if count)

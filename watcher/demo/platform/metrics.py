@@ -44,7 +44,7 @@ class ChatMetrics:
         )
         self.duration = Histogram(
             "http_request_duration_seconds",
-            "Time from a user's request line to the end of the answer.",
+            "Time from a user's request line until the answer is ready.",
             ("method", "handler"),
             buckets=BUCKETS,
             registry=self.registry,
