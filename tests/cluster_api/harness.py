@@ -52,8 +52,9 @@ class Api:
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         """Any request. `body` goes out as JSON unless it is bytes; `type` is its content type."""
         headers = dict(options.pop("headers", {}))
+        media_type = options.pop("type", "application/json")
         if body is not None:
-            headers.setdefault("Content-Type", options.pop("type", "application/json"))
+            headers["Content-Type"] = media_type
         data = body if body is None or isinstance(body, bytes) else json.dumps(body)
         return self.session.request(method, self.url + path, data=data, headers=headers, timeout=DEADLINE, **options)
 

@@ -245,6 +245,7 @@ class _Front:
         if request.method not in ("GET", "HEAD"):
             raise method_not_allowed()
         log = parse_log_request(self._store.get(POD, target.namespace or "", target.name), request.query_params)
+        # Also for a log to be followed: a refusal has to come before the stream begins.
         text = read_log(log, self._pod_logs)
         if not log.follow:
             return PlainTextResponse(text)

@@ -210,10 +210,47 @@ def _check_version(version: dict[str, Any], path: str) -> Iterator[Cause]:
             yield bad_value(f"{where}.jsonPath", column["jsonPath"], "is not a simple JSONPath")
 
 
+_KEYWORDS: dict[str, tuple[type, ...]] = {
+    "type": (str,),
+    "properties": (dict,),
+    "items": (dict,),
+    "additionalProperties": (dict, bool),
+    "required": (list,),
+    "enum": (list,),
+    "pattern": (str,),
+    "format": (str,),
+    "allOf": (list,),
+    "anyOf": (list,),
+    "oneOf": (list,),
+    "not": (dict,),
+    "x-kubernetes-list-type": (str,),
+    "x-kubernetes-list-map-keys": (list,),
+    **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"), (int,)),
+    **dict.fromkeys(("minimum", "maximum", "multipleOf"), (int, float)),
+}
+"""The type of each schema keyword that validation reads."""
+
+
 def _check_schema(schema: Any, path: str) -> Iterator[Cause]:
     if not isinstance(schema, dict):
         yield bad_value(path, str(schema), "must be an object")
         return
+    for word in [word for word, value in schema.items() if not isinstance(value, _KEYWORDS.get(word, (object,)))]:
+        yield bad_value(f"{path}.{word}", str(schema[word]), "is of the wrong type")
+        return
+    yield from _check_own(schema, path)
+    for name, inner in (schema.get("properties") or {}).items():
+        yield from _check_schema(inner, f"{path}.properties[{name}]")
+    for word in ("items", "additionalProperties"):
+        if word in schema and not isinstance(schema[word], bool):
+            yield from _check_schema(schema[word], f"{path}.{word}")
+    for word in ("allOf", "anyOf", "oneOf"):
+        if not all(isinstance(part, dict) for part in schema.get(word) or []):
+            yield bad_value(f"{path}.{word}", "", "must be a list of schemas")
+
+
+def _check_own(schema: Schema, path: str) -> Iterator[Cause]:
+    """What is wrong with a schema apart from the schemas in it."""
     types = ("object", "array", "string", "boolean", "integer", "number")
     open_ended = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
     if "type" not in schema and not open_ended:
@@ -225,10 +262,5 @@ def _check_schema(schema: Any, path: str) -> Iterator[Cause]:
             re.compile(schema["pattern"])
         except re.error as error:
             yield bad_value(f"{path}.pattern", schema["pattern"], f"must be a valid regular expression: {error}")
-    for name, inner in (schema.get("properties") or {}).items():
-        yield from _check_schema(inner, f"{path}.properties[{name}]")
-    for word in ("items", "additionalProperties"):
-        if word in schema and not isinstance(schema[word], bool):
-            yield from _check_schema(schema[word], f"{path}.{word}")
     if schema.get("type") == "array" and "items" not in schema:
         yield required(f"{path}.items", "must be specified")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from watcher.demo.cluster.errors import bad_request
+from watcher.demo.cluster.errors import ApiError, bad_request
 from watcher.demo.cluster.resources import POD
 from watcher.demo.cluster.store import Object, Store
 
@@ -55,42 +55,49 @@ def parse_log_request(pod: Object, query: Mapping[str, str]) -> LogRequest:
 
 def read_log(request: LogRequest, pod_logs: PodLogs | None) -> str:
     """The log as it is now, cut as asked. Raises a 400 when the container has none."""
-    text = None
-    if pod_logs is not None:
-        text = pod_logs(request.namespace, request.pod, request.container, request.previous)
-    if text is None:
-        if request.previous:
-            what = f'previous terminated container "{request.container}" in pod "{request.pod}" not found'
-            raise bad_request(what)
-        raise bad_request(
-            f'container "{request.container}" in pod "{request.pod}" is waiting to start: ContainerCreating'
-        )
-    if request.tail is not None:
-        lines = text.splitlines(keepends=True)
-        text = "".join(lines[len(lines) - request.tail :] if request.tail < len(lines) else lines)
-    return text if request.limit is None else text.encode()[: request.limit].decode(errors="ignore")
+    return _cut(request, _whole(request, pod_logs))
 
 
 async def follow_log(
     request: LogRequest, pod_logs: PodLogs | None, store: Store, stopping: asyncio.Event
 ) -> AsyncIterator[bytes]:
     """The log, and then what is added to it until the pod has ended, or is gone, or the server stops."""
-    yield read_log(request, pod_logs).encode()
-    if pod_logs is None:
-        return
-    seen = len(pod_logs(request.namespace, request.pod, request.container, request.previous) or "")
+    text = _whole(request, pod_logs)
+    yield _cut(request, text).encode()
     while not stopping.is_set():
+        seen = len(text)
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), FOLLOW_EVERY)
-        text = pod_logs(request.namespace, request.pod, request.container, request.previous) or ""
-        # A shorter log is that of a new container: the old one has ended.
+        pod = store.find(POD, request.namespace, request.pod)
+        ended = pod is None or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+        try:
+            text = _whole(request, pod_logs)
+        except ApiError:
+            return
         if len(text) > seen:
             yield text[seen:].encode()
-        pod = store.find(POD, request.namespace, request.pod)
-        phase = (pod.get("status") or {}).get("phase") if pod else "Succeeded"
-        if len(text) < seen or (phase in ("Succeeded", "Failed") and len(text) == seen):
+        # A shorter log is that of a new container: the old one has ended.
+        elif ended or len(text) < seen:
             return
-        seen = len(text)
+
+
+def _whole(request: LogRequest, pod_logs: PodLogs | None) -> str:
+    text = None
+    if pod_logs is not None:
+        text = pod_logs(request.namespace, request.pod, request.container, request.previous)
+    if text is not None:
+        return text
+    if request.previous:
+        raise bad_request(f'previous terminated container "{request.container}" in pod "{request.pod}" not found')
+    raise bad_request(f'container "{request.container}" in pod "{request.pod}" is waiting to start: ContainerCreating')
+
+
+def _cut(request: LogRequest, text: str) -> str:
+    """The last `tail` lines, and of those the first `limit` bytes."""
+    if request.tail is not None:
+        lines = text.splitlines(keepends=True)
+        text = "".join(lines[max(0, len(lines) - request.tail) :])
+    return text if request.limit is None else text.encode()[: request.limit].decode(errors="ignore")
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

@@ -11,16 +11,19 @@ from typing import Any
 
 from watcher.demo.cluster.resources import (
     CONFIG_MAP,
+    CRD,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     EVENT,
     JOB,
     LEASE,
+    NAMESPACE,
     NODE,
     POD,
     REPLICA_SET,
     SECRET,
     SERVICE,
+    SERVICE_ACCOUNT,
 )
 from watcher.demo.cluster.schema import Schema
 
@@ -36,7 +39,7 @@ def _object(*needed: str, **properties: Schema) -> Schema:
 
 
 def _list(items: Schema) -> Schema:
-    return {"type": "array", "nullable": True, "items": items}
+    return {"type": "array", "nullable": True, "items": {**items, "nullable": False}}
 
 
 def _map(values: Schema) -> Schema:
@@ -123,12 +126,39 @@ def _top(*needed: str, **properties: Schema) -> Schema:
 
 
 _COUNT: Schema = {"type": "integer", "nullable": True, "minimum": 0}
-_STATUS = _object(conditions=_list(_object("type", type={"type": "string"}, status=_TEXT)))
+_CONDITION = _solid(_object("type", type={"type": "string"}, status=_TEXT))
+_STATUS = _object(
+    conditions=_list(_CONDITION),
+    replicas=_COUNT,
+    readyReplicas=_COUNT,
+    updatedReplicas=_COUNT,
+    availableReplicas=_COUNT,
+    succeeded=_COUNT,
+    startTime=_TEXT,
+    completionTime=_TEXT,
+)
+_CONTAINER_STATE = _object(
+    running=_object(startedAt=_TEXT),
+    waiting=_object(reason=_TEXT, message=_TEXT),
+    terminated=_object(reason=_TEXT, exitCode=_WHOLE, signal=_WHOLE, finishedAt=_TEXT),
+)
 _POD_STATUS = _object(
     phase=_TEXT,
     podIP=_TEXT,
-    conditions=_list(_object("type", type={"type": "string"})),
-    containerStatuses=_list(_object("name", name={"type": "string"}, state=_object(), lastState=_object())),
+    reason=_TEXT,
+    conditions=_list(_CONDITION),
+    containerStatuses=_list(
+        _solid(
+            _object(
+                "name",
+                name={"type": "string"},
+                ready=_FLAG,
+                restartCount=_WHOLE,
+                state=_CONTAINER_STATE,
+                lastState=_CONTAINER_STATE,
+            )
+        )
+    ),
 )
 
 SHAPES: dict[tuple[str, str], Schema] = {
@@ -219,6 +249,7 @@ SHAPES: dict[tuple[str, str], Schema] = {
         "involvedObject",
         involvedObject=_solid(_object(kind=_TEXT, namespace=_TEXT, name=_TEXT)),
         source=_object(component=_TEXT, host=_TEXT),
+        series=_object(count=_WHOLE, lastObservedTime=_TEXT),
         message=_TEXT,
         reason=_TEXT,
         count=_WHOLE,
@@ -230,7 +261,59 @@ SHAPES: dict[tuple[str, str], Schema] = {
             leaseTransitions=_COUNT,
         )
     ),
-    NODE.key: _top(spec=_object(unschedulable=_FLAG), status=_object(addresses=_list(_object("type", "address")))),
+    NODE.key: _top(
+        spec=_object(unschedulable=_FLAG),
+        status=_object(
+            addresses=_list(_solid(_object("type", "address", type={"type": "string"}, address={"type": "string"}))),
+            conditions=_list(_CONDITION),
+            nodeInfo=_object(),
+        ),
+    ),
+    NAMESPACE.key: _top(spec=_object(), status=_object(phase=_TEXT)),
+    SERVICE_ACCOUNT.key: _top(secrets=_list(_object())),
+    CRD.key: _top(
+        "spec",
+        spec=_solid(
+            _object(
+                group=_TEXT,
+                scope=_TEXT,
+                conversion=_object(),
+                names=_object(
+                    plural=_TEXT,
+                    singular=_TEXT,
+                    kind=_TEXT,
+                    listKind=_TEXT,
+                    shortNames=_list({"type": "string"}),
+                    categories=_list({"type": "string"}),
+                ),
+                versions=_list(
+                    _solid(
+                        _object(
+                            name=_TEXT,
+                            served=_FLAG,
+                            storage=_FLAG,
+                            schema=_object(openAPIV3Schema=_object()),
+                            subresources=_object(),
+                            selectableFields=_list(_solid(_object("jsonPath", jsonPath={"type": "string"}))),
+                            additionalPrinterColumns=_list(
+                                _solid(
+                                    _object(
+                                        name=_TEXT,
+                                        type=_TEXT,
+                                        jsonPath=_TEXT,
+                                        description=_TEXT,
+                                        format=_TEXT,
+                                        priority=_WHOLE,
+                                    )
+                                )
+                            ),
+                        )
+                    )
+                ),
+            )
+        ),
+        status=_object(conditions=_list(_CONDITION), storedVersions=_list({"type": "string"}), acceptedNames=_object()),
+    ),
 }
 
 

@@ -232,7 +232,7 @@ def _event(obj: Object, now: datetime) -> list[Any]:
 
 def _node(obj: Object, now: datetime) -> list[Any]:
     status = _status(obj)
-    ready = next((c["status"] for c in status.get("conditions") or [] if c["type"] == "Ready"), "Unknown")
+    ready = next((c.get("status", "") for c in status.get("conditions") or [] if c["type"] == "Ready"), "Unknown")
     state = {"True": "Ready", "False": "NotReady"}.get(ready, "Unknown")
     if _spec(obj).get("unschedulable"):
         state += ",SchedulingDisabled"
