@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 
 import typer
 
 INVALID = 2
 """Exit status when the files or the credentials cannot be used."""
+
+
+STOPPING = {signal.SIGTERM, signal.SIGINT}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,6 +40,8 @@ def run(
     from watcher.engine.daemon import Daemon, InvalidConfig
     from watcher.engine.logging import configure_logging
 
+    # Blocked here, before any thread starts, and waited for below: a handler that wakes a waiting thread may deadlock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         daemon = Daemon(config, os.environ, kubeconfig)
     except InvalidConfig as error:
@@ -56,15 +59,8 @@ def run(
         where = f"{settings.http.host}:{settings.http.port}"
         print(f"watcher: cannot listen on {where} ({error.strerror}): set http.port", file=sys.stderr)
         raise typer.Exit(INVALID) from None
-    stop = threading.Event()
-
-    def asked(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, asked)
-    signal.signal(signal.SIGINT, asked)
     daemon.start()
     server.start()
-    stop.wait()
+    signal.sigwait(STOPPING)
     server.stop()
     daemon.stop()

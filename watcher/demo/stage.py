@@ -25,6 +25,7 @@ from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.core.release import Release
+from watcher.demo.children import spawn
 from watcher.demo.cluster.launcher import RunningCluster, running_cluster
 from watcher.demo.files import demo_config, shipped
 from watcher.demo.platform import manifests
@@ -131,10 +132,7 @@ class Stage:
             "WATCHER_LOG_FORMAT": "json",
             **self._environment,
         }
-        with self.daemon_log.open("ab") as log:
-            self._daemon = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
+        self._daemon = spawn(command, self.daemon_log, environment)
         return self._daemon.pid
 
     def kill_daemon(self) -> None:

@@ -8,14 +8,11 @@ outlives the process that started it.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,17 +22,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from watcher.demo.children import spawn
 from watcher.demo.platform.discovery import KubernetesTargets, PodDiscovery
 
 READY_WITHIN = 20.0
 STOP_WITHIN = 10.0
 _LISTENING = re.compile(r'msg="Listening on" address=\S*:(\d+)')
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class PrometheusUnavailable(RuntimeError):
@@ -103,7 +95,10 @@ class PrometheusServer:
             self._discovery = PodDiscovery(self._targets, self._pods)
             self._discovery.start()
         seen = self._log.stat().st_size if self._log.exists() else 0
-        self._process = _spawn(self._command(), self._log)
+        try:
+            self._process = spawn(self._command(), self._log)
+        except OSError as error:
+            raise PrometheusUnavailable(f"cannot start {self._binary}: {error}") from error
         deadline = time.monotonic() + READY_WITHIN
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
@@ -222,34 +217,3 @@ def _config(
         hosts = [url.partition("://")[2] or url for url in alertmanagers]
         config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": hosts}]}]}
     return config
-
-
-def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Starts a process that the kernel kills when this one dies.
-
-    The kernel watches the *thread* that forked, so a thread that lives as long as the child does the forking; and a
-    tiny interpreter sets the death signal and becomes the command, since code run between fork and exec in a process
-    with threads may deadlock.
-    """
-    started: list[subprocess.Popen[bytes] | OSError] = []
-    known = threading.Event()
-    wrapped = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
-
-    def keep() -> None:
-        try:
-            with log.open("ab") as out:
-                process = subprocess.Popen(wrapped, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-        except OSError as error:
-            started.append(error)
-            known.set()
-            return
-        started.append(process)
-        known.set()
-        process.wait()
-
-    threading.Thread(target=keep, name=f"keeps {Path(command[0]).name}", daemon=True).start()
-    known.wait()
-    (result,) = started
-    if isinstance(result, OSError):
-        raise PrometheusUnavailable(f"cannot start {command[0]}: {result}") from result
-    return result
