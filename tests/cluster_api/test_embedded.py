@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import random
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 
-from tests.cluster_api.harness import DEADLINE, Api, config_map, embedded, pod, service, unique, until
+from tests.cluster_api.harness import (
+    DEADLINE,
+    Api,
+    config_map,
+    deployment,
+    embedded,
+    lease,
+    pod,
+    service,
+    unique,
+    until,
+    widget_crd,
+)
 from watcher.demo.cluster.resources import CONFIG_MAP, POD
 from watcher.demo.cluster.store import HISTORY, Store
 
@@ -159,3 +175,58 @@ def test_protobuf_bodies_are_refused_in_words() -> None:
         kind = "application/vnd.kubernetes.protobuf"
         status = api.refused(415, "POST", "/api/v1/namespaces", b"k8s\0", type=kind)
         assert "application/json" in status["message"]
+
+
+_ODD: list[Any] = [None, 0, -1, 1.5, "", True, "x", [], {}, [None], [{}], {"a": None}, "x" * 300]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in inner:
+        yield from _places(part, (*path, name))
+
+
+def _spoil(value: Any, dice: random.Random) -> Any:
+    """The same with something odd in one place."""
+    spoiled = copy.deepcopy(value)
+    path = dice.choice(list(_places(spoiled))[1:])
+    part = spoiled
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = copy.deepcopy(dice.choice(_ODD))
+    return spoiled
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_body_however_odd_makes_the_server_fail(seed: int) -> None:
+    dice = random.Random(seed)
+    status = {
+        "phase": "Running",
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": [{"name": "web", "restartCount": 1, "state": {"terminated": {"exitCode": 1}}}],
+    }
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    kinds = [
+        ("/apis/apps/v1/namespaces/default/deployments", deployment("web", replicas=1)),
+        ("/api/v1/namespaces/default/services", service("web")),
+        ("/api/v1/namespaces/default/pods", pod("web")),
+        ("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease("web", "me")),
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", widget_crd("odd.example.test")),
+    ]
+    patches = ("merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml")
+    with embedded() as running, requests.Session() as session:
+        api = Api(running.url, session=session)
+        for _ in range(120):
+            path, body = dice.choice(kinds)
+            own = f"{path}/{body['metadata']['name']}"
+            kind = f"application/{dice.choice(patches)}"
+            answers = [
+                api.call("POST", path, _spoil(body, dice)),
+                api.call("POST", path, body),
+                api.call("PATCH", own, _spoil(body, dice), type=kind),
+                api.call("PATCH", f"{own}/status", {"status": _spoil(status, dice)}, type=kind),
+                api.call("GET", path, headers=table),
+                api.call("DELETE", own),
+            ]
+            assert [answer.text for answer in answers if answer.status_code >= 500] == []
