@@ -6,7 +6,6 @@ blindness never does (S7); and nothing here ends as a pass unless enough was see
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -97,6 +96,13 @@ def _watchful(turn: Turn) -> timedelta:
     side = turn.color(turn.colors.to)
     trouble = side.ready == 0 or any(not pod.ready and not pod.deleting for pod in side.pods)
     return LOOK if trouble else timedelta(seconds=30)
+
+
+def _ailing(turn: Turn) -> bool:
+    """Whether a limit for the pods runs right now, or nobody can tell."""
+    side, since = turn.color(turn.colors.to), turn.status.switched_at or turn.now
+    unready = (not pod.ready and not pod.deleting and pod.created_at < since for pod in side.pods)
+    return side.ready == 0 or any(unready)
 
 
 def verifying(turn: Turn) -> Step:
@@ -209,12 +215,11 @@ def _record(turn: Turn, reading: WatchReading) -> dict[str, Any]:
 
 
 def _rule_record(turn: Turn, report: RuleReport) -> RuleRecord:
-    value = report.value
     return RuleRecord(
         name=report.id,
         outcome=report.outcome,
         message=report.message,
-        value=str(value) if value is not None and math.isinf(value) else value,
+        value=report.value,
         threshold=report.threshold,
         since=_time(report.since),
         query=_query(turn, report.id),
@@ -264,6 +269,9 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
     """The watch's time is over: complete it, extend it once, or hold (DESIGN.md 5)."""
     ended = reading is not None and reading.ended
     if turn.pinned.rules and not ended and turn.now < turn.watch_until + ANSWER_PATIENCE:
+        return turn.stay(*effects, wake=LOOK, **changes)
+    if _ailing(turn):
+        # It recovers or goes back within its limits; neither unready pods nor unseen ones are a pass.
         return turn.stay(*effects, wake=LOOK, **changes)
     if not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass"):
         message = f"Completed: {turn.version} serves on {turn.colors.to} and passed its watch."

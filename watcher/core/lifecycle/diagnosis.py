@@ -75,8 +75,7 @@ def _of_container(pod: PodView, container: ContainerView, now: datetime) -> Diag
         if container.reason == "OOMKilled":
             message = f"{where} ran out of memory (OOMKilled {times(container.failures)}): raise its limit"
             return Diagnosis("OutOfMemory", message, final, pod.name, container.name)
-        code = "" if container.exit_code is None else f" with exit code {container.exit_code}"
-        return Diagnosis(
-            "CrashLoop", f"{where} ended{code} {times(container.failures)}", final, pod.name, container.name
-        )
+        code = "" if container.exit_code is None else f", last with exit code {container.exit_code}"
+        message = f"{where} ended {times(container.failures)}{code}"
+        return Diagnosis("CrashLoop", message, final, pod.name, container.name)
     return None

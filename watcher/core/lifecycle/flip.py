@@ -52,7 +52,9 @@ def switching(turn: Turn) -> Step:
     deadline = turn.app.spec.deadlines.switching
     tried = turn.now - intent.at
     if tried > deadline + SETTLE:
-        message = f"The flip to {turn.colors.to} did not happen within {format_duration(deadline)}; traffic never moved."
+        message = (
+            f"The flip to {turn.colors.to} did not happen within {format_duration(deadline)}; traffic never moved."
+        )
         return turn.fail("SwitchDeadline", message)
     if tried > deadline:
         return turn.stay(wake=RETRY)

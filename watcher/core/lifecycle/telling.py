@@ -57,5 +57,5 @@ def _of_condition(condition: Condition) -> Iterator[Tell]:
         yield Tell(f"way-back-lost/{when}", "WayBackLost", condition.message, "critical")
     elif condition.type == "Blind":
         yield Tell(f"blind/{when}", "Blind", condition.message, "warning")
-    elif condition.type == "NeedsAttention":
+    else:
         yield Tell(f"attention/{condition.reason}/{when}", condition.reason, condition.message, "critical")

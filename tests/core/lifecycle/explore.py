@@ -1,0 +1,432 @@
+"""Every way through the lifecycle: breadth first over status, world and the instant within a worker's round.
+
+A `Node` is a worker somewhere in its round: looking at the world, about to write a status, or in the middle of carrying
+out effects. From each node everything leads on that may happen there: the next thing goes well, or fails, or goes well
+and nobody hears of it, or happens late; the worker is killed; somebody else wrote the status; a person, a pod, the
+rules or the API server does something. Every trouble costs one of a few `faults`, which keeps the number of nodes
+finite; times are told apart only by which limits they have passed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from tests.core.lifecycle.world import World, application, release
+from watcher.core.effects import Deploy, Effect, FetchLogs, PointPreview, RunCheck, Scale, SwapSelector, Wake
+from watcher.core.lifecycle import step
+from watcher.core.lifecycle.flip import PART_READY, SETTLE
+from watcher.core.release import Command, Phase, Release, Status
+
+ACTS = (Deploy, Scale, PointPreview, SwapSelector, RunCheck, FetchLogs)
+"""Effects that touch the world; the others are the worker's own."""
+
+BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.SUPERSEDED})
+FLAT_OUT = 12
+"""Steps in a row that change the status while the world stands still; more would never end."""
+
+LONGEST = 400
+"""Rounds of a fair continuation; more would never end."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """A swap that was sent and not answered, and may still land."""
+
+    swap: SwapSelector
+    seen: int
+    sent: datetime
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Release, its world, and where in its round the worker is."""
+
+    release: Release
+    world: World
+    faults: int
+    new: Release | None = None
+    """The decided status, not yet written."""
+    effects: tuple[Effect, ...] = ()
+    """What is still to be done for the written status."""
+    seen: int = 0
+    """The Service's resourceVersion when the round began."""
+    flight: Flight | None = None
+    stale: bool = False
+    """The world has changed since the worker looked: to go on and to look again may rightly lead to different ends."""
+
+    @property
+    def resting(self) -> bool:
+        return self.new is None and not self.effects
+
+    @cached_property
+    def key(self) -> Hashable:
+        """The same for nodes that differ in nothing that matters."""
+        world, now = self.world, self.world.now
+        sides = tuple(
+            (s.image, s.replicas, s.ready, s.restarts, s.sick, _passed(now, s.changed_at, (3, 30)))
+            for s in (world.blue, world.green)
+        )
+        checks = tuple(sorted((i, r.running, r.ok) for i, r in world.checks.items()))
+        flight = self.flight and (self.flight.swap.flip.index, self.flight.seen - world.version)
+        return (
+            self.faults,
+            self.stale,
+            _status_key(self.release.status, now),
+            self.new and _status_key(self.new.status, now),
+            tuple(_effect_key(effect) for effect in self.effects),
+            self.seen - world.version if self.effects or self.new else 0,
+            flight,
+            (world.selector, world.mark, world.service_known, world.preview, world.verdict, world.asked, world.made),
+            sides,
+            checks,
+            self.release.spec.abort is not None,
+            self.release.spec.rollback is not None,
+        )
+
+
+def _passed(now: datetime, since: datetime | None, limits: tuple[float, ...]) -> int:
+    """How many of the limits (in seconds) have passed."""
+    return -1 if since is None else sum((now - since).total_seconds() > limit for limit in limits)
+
+
+def limits(status: Status) -> tuple[float, ...]:
+    """The seconds after its beginning at which a phase's answer may change."""
+    if status.pinned is None:
+        return ()
+    deadlines, settle = status.pinned.application.spec.deadlines, SETTLE.total_seconds()
+    switching = deadlines.switching.total_seconds()
+    return {
+        Phase.DEPLOYING: (deadlines.deploying.total_seconds(), deadlines.deploying.total_seconds() + 30),
+        Phase.TESTING: (deadlines.testing.total_seconds(),),
+        Phase.SWITCHING: (settle, switching),
+        Phase.VERIFYING: (deadlines.verifying.total_seconds(),),
+        Phase.ROLLING_BACK: (PART_READY.total_seconds(),),
+    }.get(status.phase, ())
+
+
+def _status_key(status: Status, now: datetime) -> Hashable:
+    return (
+        status.phase,
+        status.reason,
+        status.verdict,
+        status.intent and (status.intent.index, status.intent.to),
+        tuple((flip.to, flip.reason) for flip in status.flips),
+        status.rollback and status.rollback.code,
+        tuple((check.id, check.ok) for check in status.checks),
+        tuple((found.name, found.outcome) for found in status.rules),
+        status.extended,
+        status.pinned and tuple(status.pinned.restarts.items()),
+        tuple((c.type, c.status, c.reason) for c in status.conditions),
+        status.keep and (status.keep.color, status.keep.done, now >= status.keep.until),
+        _passed(now, status.phase_since, limits(status)),
+        status.watch_until and _passed(now, status.watch_until, (-0.001, 60)),
+        status.flips and _passed(now, status.flips[-1].at, (30,)),
+        status.intent and _passed(now, status.intent.at, (30, 30 + SETTLE.total_seconds())),
+    )
+
+
+def _effect_key(effect: Effect) -> Hashable:
+    match effect:
+        case SwapSelector():
+            return "swap", effect.flip.index, effect.flip.to
+        case Scale():
+            return "scale", effect.deployment, effect.replicas
+        case RunCheck():
+            return "check", effect.id
+        case PointPreview():
+            return "preview", effect.color
+        case _:
+            return type(effect).__name__
+
+
+class Broken(AssertionError):
+    """An invariant does not hold; the message tells the way there."""
+
+
+def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], world: World) -> None:
+    """What must hold of every single decision, whatever it was decided on."""
+    before, after = old.status, new.status
+    for effect in effects:
+        if isinstance(effect, SwapSelector):
+            assert world.side(effect.flip.to).ready > 0, "flips to a dead colour (S1)"
+            assert not old.phase.terminal, "a Release that has ended flips"
+            assert after.intent == effect.flip, "flips what is not written"
+        if isinstance(effect, Scale) and effect.replicas == 0:
+            assert before.keep is not None, "scales down before the end"
+            assert world.now >= before.keep.until, "scales down before the keep-time has passed (S4)"
+            assert world.selector != before.keep.color, "scales down the live colour"
+    if before.rollback:
+        # Only a person's own rollback, with no bad version behind it, may be called off by a person.
+        called_off = old.is_rollback_only and after.phase is Phase.ABORTED
+        assert after.phase in BACK or called_off, "a latched rollback is forgotten (S8)"
+        assert after.rollback == before.rollback, "a latched verdict changes"
+    if old.phase.terminal:
+        assert after.phase is before.phase, "an end is no end"
+        assert after.flips == before.flips
+    else:
+        wakes = [effect.at for effect in effects if isinstance(effect, Wake)]
+        assert wakes, "would sleep for ever"
+        assert min(wakes) >= world.now
+    assert after.flips[: len(before.flips)] == before.flips, "a flip is forgotten"
+
+
+def check_truth(node: Node) -> None:
+    """What must hold of every node: the status knows of each of our flips, but for the one that it intends."""
+    status, made = node.release.status, node.world.made
+    known = tuple(flip.to for flip in status.flips)
+    intended = (*known, status.intent.to) if status.intent else known
+    assert made in (known, intended), f"made {made}, known {known}, intended {status.intent}"
+    if node.release.phase.terminal:
+        assert made == known, "a flip is lost, or doubled (S5)"
+
+
+# -- a worker's round -------------------------------------------------------------------------------------------------
+
+
+def decide(node: Node) -> Node:
+    """Look and step: the node before the writing, or before the effects if there is nothing to write."""
+    new, effects = step(node.release, node.world.observe(node.release), node.world.now)
+    check_decision(node.release, new, effects, node.world)
+    acts = tuple(effect for effect in effects if isinstance(effect, ACTS))
+    changed = new.status != node.release.status
+    return replace(node, new=new if changed else None, effects=acts, seen=node.world.version, stale=False)
+
+
+def written(node: Node) -> Node:
+    assert node.new is not None
+    return replace(node, release=node.new, new=None)
+
+
+def done(node: Node) -> Node:
+    """The first effect is carried out."""
+    first, *rest = node.effects
+    if isinstance(first, SwapSelector):
+        assert node.release.status.intent == first.flip, "flips what is not written"
+    world = node.world.done(first, node.release.uid, node.seen)
+    if node.release.phase.terminal:
+        assert world.made == node.world.made, "a Release that has ended flips"
+    return replace(node, world=world, effects=tuple(rest))
+
+
+def refused(node: Node) -> Node:
+    """The worker heard an error, leaves the rest, and begins anew."""
+    return replace(node, new=None, effects=(), stale=False)
+
+
+def killed(node: Node) -> Node:
+    return replace(refused(node), world=node.world.forget())
+
+
+def next_wake(node: Node) -> float:
+    """Seconds until the daemon looks again if nothing happens before."""
+    _, effects = step(node.release, node.world.observe(node.release), node.world.now)
+    wakes = [(effect.at - node.world.now).total_seconds() for effect in effects if isinstance(effect, Wake)]
+    return max(0.05, min(wakes, default=60.0))
+
+
+def pass_time(node: Node, seconds: float) -> Node:
+    """Time passes; a swap in flight is given up when its time is over."""
+    world = node.world.later(seconds)
+    flight = node.flight
+    if flight and world.now - flight.sent >= SETTLE:
+        flight = None
+    return replace(node, world=world, flight=flight)
+
+
+def boundary(node: Node) -> float:
+    """Seconds until the next limit is passed."""
+    status, now = node.release.status, node.world.now
+    ends = [status.phase_since + timedelta(seconds=limit) for limit in limits(status) if status.phase_since]
+    ends += [at for at in (status.watch_until, status.keep and status.keep.until) if at]
+    ends += [status.watch_until + timedelta(seconds=60)] if status.watch_until else []
+    ends += [status.intent.at + timedelta(seconds=s) for s in (30, 40)] if status.intent else []
+    ends += [status.flips[-1].at + timedelta(seconds=30)] if status.flips else []
+    ends += [node.flight.sent + SETTLE] if node.flight else []
+    left = [(end - now).total_seconds() for end in ends if end >= now]
+    return min(left, default=60.0) + 0.02
+
+
+# -- what may happen --------------------------------------------------------------------------------------------------
+
+
+def successors(node: Node) -> Iterator[tuple[str, Node]]:
+    """Everything that may happen next, with a name."""
+    if node.flight:
+        landed = node.world.done(node.flight.swap, node.release.uid, node.flight.seen)
+        yield "the late swap lands", replace(node, world=landed, flight=None)
+    if node.new is not None:
+        yield "writes", written(node)
+    elif node.effects:
+        yield "does", done(node)
+    else:
+        yield "decides", decide(node)
+        yield "waits", pass_time(node, next_wake(node))
+        yield "waits long", pass_time(node, boundary(node))
+    if node.faults:
+        worse = replace(node, faults=node.faults - 1)
+        yield from _trouble_of_worker(worse)
+        yield from _trouble_of_world(worse)
+
+
+def _trouble_of_worker(node: Node) -> Iterator[tuple[str, Node]]:
+    yield "killed", killed(node)
+    if node.new is not None:
+        yield "conflict", refused(node)
+        yield "written, unheard", refused(written(node))
+    elif node.effects:
+        first = node.effects[0]
+        yield "refused", refused(node)
+        yield "done, unheard", refused(done(node))
+        if isinstance(first, SwapSelector) and node.flight is None:
+            yield "swap in flight", replace(refused(node), flight=Flight(first, node.seen, node.world.now))
+
+
+def _trouble_of_world(node: Node) -> Iterator[tuple[str, Node]]:
+    world, spec = node.world, node.release.spec
+    swapping = any(isinstance(effect, SwapSelector) for effect in node.effects)
+    if not (node.resting or swapping):
+        return  # in between it makes no difference that it would not make before or after
+    node = replace(node, stale=not node.resting)
+    for color in ("blue", "green"):
+        if world.selector != color:
+            yield f"person moves to {color}", replace(node, world=world.moved(color))
+        if world.side(color).ready:
+            yield f"{color} unready", replace(node, world=world.sick(color))
+            yield f"{color} crashes", replace(node, world=world.sick(color, crashed=True))
+        if world.side(color).sick:
+            yield f"{color} recovers", replace(node, world=world.with_side(world.side(color).recovers(world.now)))
+    if node.resting:
+        yield "API unknown", replace(node, world=replace(world, service_known=not world.service_known))
+        yield "check fails", replace(node, world=replace(world, fails=dict.fromkeys(world.checks, "500")))
+        if world.verdict != "rollback":
+            yield "rules breach", replace(node, world=replace(world, verdict="rollback"))
+            yield "rules blind", replace(node, world=replace(world, verdict="hold"))
+        for command in ("abort", "rollback"):
+            if getattr(spec, command) is None:
+                asked = spec.model_copy(update={command: Command(by="dana", at=world.now)})
+                yield command, replace(node, release=node.release.model_copy(update={"spec": asked}))
+
+
+# -- fair continuations -----------------------------------------------------------------------------------------------
+
+Ending = tuple[Phase, tuple[str, ...]]
+"""The terminal phase, or the one in which a Release stays for ever, and our flips."""
+
+
+class Fair:
+    """Where a node ends when no more trouble comes; with `heals`, after the trouble that is there has gone."""
+
+    def __init__(self, *, heals: bool) -> None:
+        self._heals = heals
+        self._known: dict[Hashable, Ending] = {}
+
+    def ending(self, node: Node) -> Ending:
+        """How it ends; Broken if it never does."""
+        node = replace(node, faults=0, world=node.world.calm() if self._heals else node.world)
+        way: dict[Hashable, None] = {}
+        for _ in range(LONGEST):
+            key = node.key
+            found = self._known.get(key)
+            if found is None and node.resting and node.release.phase.terminal:
+                found = node.release.phase, node.world.made
+            if found is None and key in way:
+                node = pass_time(node, boundary(node))
+                if node.key in way and self._heals:
+                    raise Broken(f"is stuck: {node.release.phase}, {node.release.status.message}")
+                if node.key in way:
+                    found = node.release.phase, node.world.made
+            if found is not None:
+                self._known.update(dict.fromkeys(way, found))
+                return found
+            way[key] = None
+            node = self._next(node)
+        raise Broken(f"never ends: {node.release.phase}, {node.release.status.message}")
+
+    def _next(self, node: Node) -> Node:
+        """A whole round of the worker, until the world stands still; then time passes."""
+        for _ in range(FLAT_OUT):
+            before = node
+            if node.resting:
+                node = decide(node)
+            if node.new is not None:
+                node = written(node)
+            while node.effects:
+                node = done(node)
+            if node.release.phase.terminal:
+                return node
+            if node.release.status == before.release.status and node.world == before.world:
+                return self._quiet(node)
+        raise Broken(f"writes without end: {node.release.phase}, {node.release.status.message}")
+
+    def _quiet(self, node: Node) -> Node:
+        """While nothing happens nothing is written: a moment later the same status comes out."""
+        soon = replace(node.world, now=node.world.now + timedelta(microseconds=1))
+        again, _ = step(node.release, soon.observe(node.release), soon.now)
+        if again.status != node.release.status and next_wake(node) > 0.1 and boundary(node) > 0.1:
+            raise Broken(f"writes though nothing happens: {node.release.phase}, {again.status.message}")
+        return pass_time(node, next_wake(node))
+
+
+@dataclass
+class Found:
+    """What an exploration saw."""
+
+    nodes: int
+    endings: set[Ending]
+
+
+def explore(start: Node) -> Found:
+    """Visit every node that can be reached, and check everything at each. Raises Broken with the way there."""
+    healed, same = Fair(heals=True), Fair(heals=False)
+    came: dict[Hashable, tuple[Hashable | None, str]] = {start.key: (None, "starts")}
+    queue = deque([start])
+    endings: set[Ending] = set()
+    while queue:
+        node = queue.popleft()
+        try:
+            check_truth(node)
+            endings.add(healed.ending(node))
+            ending, after = same.ending(node), same.ending(killed(node))
+            assert after == ending or node.stale, f"ends as {ending}, and after a kill as {after} (S5)"
+            found = list(successors(node))
+        except AssertionError as error:
+            raise Broken(f"{error}\n  {' / '.join(_way(came, node.key))}") from error
+        for name, following in found:
+            key = following.key
+            if key not in came:
+                came[key] = (node.key, name)
+                queue.append(following)
+    return Found(len(came), endings)
+
+
+def _way(came: dict[Hashable, tuple[Hashable | None, str]], key: Hashable | None) -> list[str]:
+    names: list[str] = []
+    while key is not None:
+        key, name = came[key]
+        names.append(name)
+    return names[::-1]
+
+
+def beginning(faults: int, *, by_hand: bool = False) -> Node:
+    """A Release that was just asked for: of a new version, or of a rollback by hand."""
+    spec = {
+        "tests": {"smoke": [{"http": {"path": "/healthz"}}], "health": [{"http": {"path": "/readyz"}}]},
+        "watch": {"duration": "60s", "interval": "10s", "rules": ["http"]},
+    }
+    asked = release(images={}, version="", rollback=Command(by="dana")) if by_hand else release()
+    return Node(asked, World(application(**spec)), faults)
+
+
+def at_the_switch(faults: int) -> Node:
+    """A Release whose version has passed its tests, right before the intent to flip."""
+    node = Node(release(), World(application(tests={}, preview=None), preview=None), 0)
+    while node.release.phase is not Phase.SWITCHING:
+        following = dict(successors(node))
+        node = following.get("writes") or following.get("does") or following["decides"]
+        if node.resting and node.release.phase is Phase.DEPLOYING:
+            node = pass_time(node, 1)
+    return replace(node, faults=faults)
