@@ -79,7 +79,7 @@ class Container:
         self._env: dict[str, str] = {}
         self._run: asyncio.Task[None] | None = None
         self._restart: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._ending = asyncio.Event()
         self._out_of_memory = False
         limit = ((spec.get("resources") or {}).get("limits") or {}).get("memory")
         self._memory_limit = int(quantity(limit)) if limit else None
@@ -90,25 +90,25 @@ class Container:
         """Return when the container has ended for good."""
         self._run = asyncio.current_task()
         try:
-            while not self._stopping:
+            while not self._ending.is_set():
                 image = await self._pull()
                 if not await self._configure(image):
                     continue
                 began = time.monotonic()
                 code = await self._once(image)
-                if self._stopping or not restarts(self._policy, code):
+                if self._ending.is_set() or not restarts(self._policy, code):
                     break
                 await self._wait_before_restart(time.monotonic() - began)
                 self.state.restarts += 1
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not self._ending.is_set():
                 raise
         self.state.final = True
         self._publish()
 
     async def stop(self, grace: Grace) -> None:
         """End the container: hook, SIGTERM, and SIGKILL when the grace is over. Returns when it has ended."""
-        self._stopping = True
+        self._ending.set()
         process = self._process
         if process is None:
             if self._run is not None:
@@ -295,7 +295,7 @@ class Container:
             self._restart_soon(process, "liveness")
 
     def _restart_soon(self, process: Process, which: str) -> None:
-        if self._stopping or (self._restart is not None and not self._restart.done()):
+        if self._ending.is_set() or (self._restart is not None and not self._restart.done()):
             return
         text = f"Container {self.state.name} failed {which} probe, will be restarted"
         self._event("Normal", "Killing", text)

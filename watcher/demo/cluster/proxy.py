@@ -185,7 +185,7 @@ class Proxy:
 
 def ready_endpoints(slices: Sequence[Object], port_name: str) -> list[Endpoint]:
     """The addresses that new connections to a Service's port may go to."""
-    found = set()
+    found: set[Endpoint] = set()
     for row in slices:
         ports = [port["port"] for port in row.get("ports") or () if port.get("name", "") == port_name]
         for endpoint in row.get("endpoints") or ():

@@ -79,7 +79,7 @@ def _expression(expression: Mapping[str, Any], labels: Mapping[str, str]) -> boo
         return labels.get(key) in values
     if operator == "NotIn":
         return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
+    return bool((key in labels) == (operator == "Exists"))
 
 
 def condition(found: Object, type_: str) -> Object | None:

@@ -46,7 +46,7 @@ def deadline_in(deployment: Object, now: str) -> float | None:
     row = next((row for row in status.get("conditions") or () if row["type"] == "Progressing"), None)
     if row is None or row.get("reason") not in ("ReplicaSetUpdated", "NewReplicaSetCreated"):
         return None
-    limit = deployment["spec"].get("progressDeadlineSeconds", DEADLINE)
+    limit: float = deployment["spec"].get("progressDeadlineSeconds", DEADLINE)
     return max(limit - seconds_since(row["lastUpdateTime"], now), 0.0) + 1.0
 
 

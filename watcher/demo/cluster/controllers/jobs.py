@@ -118,7 +118,7 @@ class Jobs:
         ends = [_ended_at(pod) for pod in pods if pod.get("status", {}).get("phase") == "Failed"]
         if not failed or not any(ends):
             return 0.0
-        wait = min(FIRST * 2 ** (failed - 1), LONGEST) * self._scale
+        wait: float = min(FIRST * 2 ** (failed - 1), LONGEST) * self._scale
         return wait - seconds_since(max(end for end in ends if end), now)
 
     def _create(self, job: Object) -> None:
