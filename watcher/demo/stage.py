@@ -47,7 +47,10 @@ class StageFailed(Exception):
 
 
 class Stage:
-    """Everything that a scenario needs. `say` is told what is being done."""
+    """Everything that a scenario needs. `say` is told what is being done.
+
+    A test may want less: no daemon yet, no Prometheus (its rules are blind then), no load (`rate` 0).
+    """
 
     def __init__(
         self,
@@ -56,8 +59,11 @@ class Stage:
         config: tuple[Path, ...] = (),
         rate: float = 40.0,
         environment: Mapping[str, str] | None = None,
+        daemon: bool = True,
+        prometheus: bool = True,
     ) -> None:
         self._say = say
+        self._wants = (daemon, prometheus)
         self._config = config or (demo_config(), shipped("rules"))
         self._rate = rate
         self._environment = dict(environment or {})
@@ -93,16 +99,21 @@ class Stage:
         self._stack.callback(self.connection.close)
         self.hands = Hands(self.connection)
         self.apply(self._crd(), *manifests.objects())
-        self._say("starts Prometheus")
+        daemon, prometheus = self._wants
         targets = KubernetesTargets(self.cluster.server, (manifests.NAMESPACE,), self.cluster.token)
-        self.prometheus = self._stack.enter_context(PrometheusServer(targets, directory=self.directory / "prometheus"))
+        self.prometheus = PrometheusServer(targets, directory=self.directory / "prometheus")
+        if prometheus:
+            self._say("starts Prometheus")
+            self._stack.enter_context(self.prometheus)
         self._say("waits for the example platform (blue serves)")
         self.wait_for(lambda: self.ready_pods("blue") == 2, "blue to be ready")
-        self.load: LoadGenerator = self._stack.enter_context(LoadGenerator(self.service_url(), rate=self._rate))
-        self._say("starts the daemon")
+        if self._rate:
+            self.load: LoadGenerator = self._stack.enter_context(LoadGenerator(self.service_url(), rate=self._rate))
         self.http_port = _free_port()
         self._stack.callback(self.stop_daemon)
-        self.start_daemon()
+        if daemon:
+            self._say("starts the daemon")
+            self.start_daemon()
 
     @staticmethod
     def _crd() -> dict[str, Any]:
@@ -126,7 +137,7 @@ class Stage:
         for directory in self._config:
             command += ["--config", str(directory)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("WATCHER_")} | {
-            "WATCHER_PROMETHEUS_URL": self.prometheus.url,
+            "WATCHER_PROMETHEUS_URL": self.prometheus.url if self._wants[1] else "",
             "WATCHER_PROMETHEUS_TIMEOUT": "3s",
             "WATCHER_HTTP_PORT": str(self.http_port),
             "WATCHER_LOG_FORMAT": "json",
