@@ -1,0 +1,74 @@
+"""What the packaging tests share: the checkout's files, and the manifests as kubectl renders them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[2]
+
+Manifest = dict[str, Any]
+
+WHOLE_CLUSTER = "deploy"
+ONE_NAMESPACE = "deploy/overlays/one-namespace"
+EVERY = (WHOLE_CLUSTER, ONE_NAMESPACE)
+
+
+@cache
+def render(directory: str) -> tuple[Manifest, ...]:
+    """The objects of a kustomization, as `kubectl apply -k` would send them."""
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(ROOT / directory)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return tuple(parse(done.stdout))
+
+
+def parse(text: str) -> Iterator[Manifest]:
+    """Every document of a YAML text."""
+    yield from YAML(typ="safe", pure=True).load_all(text)
+
+
+def of_kind(directory: str, kind: str) -> list[Manifest]:
+    return [one for one in render(directory) if one["kind"] == kind]
+
+
+def only(directory: str, kind: str) -> Manifest:
+    """The one object of a kind."""
+    (found,) = of_kind(directory, kind)
+    return found
+
+
+def container(directory: str) -> Manifest:
+    """The daemon's container."""
+    (found,) = only(directory, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def mounted(directory: str) -> dict[str, str]:
+    """The files that the pod sees at its configuration directory, by name."""
+    maps = {one["metadata"]["name"]: one["data"] for one in of_kind(directory, "ConfigMap")}
+    (volume,) = only(directory, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    files: dict[str, str] = {}
+    for source in volume["projected"]["sources"]:
+        data = maps[source["configMap"]["name"]]
+        assert not files.keys() & data.keys(), "one file would hide another"
+        files |= data
+    return files
+
+
+def rules_of(role: Manifest) -> set[tuple[str, str, str]]:
+    """What a role allows, as (group, resource, verb)."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
