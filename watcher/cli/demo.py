@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from watcher.demo.play import Outcome
     from watcher.demo.scenarios import Scenario
 
 NAMES = (
@@ -47,16 +47,16 @@ def demo(
 
     if scenario != "all" and scenario not in SCENARIOS:
         raise typer.BadParameter(f"{scenario!r} is none; write one of: {NAMES}", param_hint="--scenario")
-    chosen = list(SCENARIOS.values()) if scenario == "all" else [SCENARIOS[scenario]]
     # SIGTERM ends a demo as Ctrl-C does: everything that it started goes with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(stderr=True, quiet=as_json)
     good = True
     try:
-        for each in chosen:
-            outcome = _play(each, Console(stderr=True, quiet=as_json), keep=keep and each is chosen[-1])
-            good = good and outcome.as_expected
+        outcomes = _all(console) if scenario == "all" else [_play(SCENARIOS[scenario], console, keep=keep)]
+        for outcome in outcomes:
+            good = good and outcome["asExpected"]
             if as_json:
-                print(json.dumps(outcome.json()), flush=True)
+                print(json.dumps(outcome), flush=True)
     except (PrometheusUnavailable, ClusterFailed, StageFailed) as error:
         print(f"watcher demo: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -66,14 +66,27 @@ def demo(
     raise typer.Exit(0 if good else 1)
 
 
-def _play(scenario: Scenario, console: Console, *, keep: bool) -> Outcome:
+def _all(console: Console) -> Iterator[dict[str, Any]]:
+    from watcher.demo.scenarios import SCENARIOS
+    from watcher.demo.show import summary
+    from watcher.demo.together import play_together
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    for outcome in play_together(list(SCENARIOS), say):
+        summary(outcome, say)
+        yield outcome
+
+
+def _play(scenario: Scenario, console: Console, *, keep: bool) -> dict[str, Any]:
     from watcher.demo.play import play
     from watcher.demo.show import Show, summary
     from watcher.demo.stage import Stage
 
     with Show(scenario, console) as show, Stage(show.say) as stage:
         show.on_stage(stage)
-        outcome = play(scenario, stage, show.watch)
+        outcome = play(scenario, stage, show.watch).json()
         summary(outcome, show.say)
         if keep:
             show.say("stays up; Ctrl-C ends it")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -15,7 +15,6 @@ from rich.text import Text
 
 from watcher.core.release import Release
 from watcher.demo.platform.ledger import Traffic
-from watcher.demo.play import Outcome
 from watcher.demo.scenarios import Scenario
 from watcher.demo.stage import Stage
 
@@ -133,18 +132,21 @@ def _bars(traffic: Traffic) -> Text:
     return bars
 
 
-def summary(outcome: Outcome, say: Callable[[str], None]) -> None:
-    """The end in words."""
-    say(f"{outcome.scenario}: {'as expected' if outcome.as_expected else 'NOT AS EXPECTED'}. {outcome.message}")
-    for complaint in outcome.complaints:
+def summary(outcome: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """The end in words. `outcome` is the object that `--json` prints."""
+    good = "as expected" if outcome["asExpected"] else "NOT AS EXPECTED"
+    say(f"{outcome['scenario']}: {good}. {outcome.get('message', '')}")
+    for complaint in outcome["complaints"]:
         say(f"  {complaint}")
-    lost = {cause: count for cause, count in outcome.client_failures.items() if count}
+    if "clientRequests" not in outcome:
+        return
+    lost = {cause: count for cause, count in outcome["clientFailures"].items() if count}
     told = ", ".join(f"{count} {cause}" for cause, count in lost.items()) or "no failure"
-    say(f"  clients made {outcome.client_requests} requests and saw {told}")
-    for label, seconds in (
-        ("from the fault to the verdict", outcome.seconds_from_fault_to_breach),
-        ("from the verdict to the flip back", outcome.seconds_from_breach_to_flip),
-        ("from the flip back to the first healthy second", outcome.seconds_from_flip_to_first_healthy_second),
+    say(f"  clients made {outcome['clientRequests']} requests and saw {told}")
+    for key, label in (
+        ("secondsFromFaultToBreach", "from the fault to the verdict"),
+        ("secondsFromBreachToFlip", "from the verdict to the flip back"),
+        ("secondsFromFlipToFirstHealthySecond", "from the flip back to the first healthy second"),
     ):
-        if seconds is not None:
-            say(f"  {seconds:6.1f} s {label}")
+        if outcome[key] is not None:
+            say(f"  {outcome[key]:7.2f} s {label}")

@@ -71,6 +71,11 @@ def admit_change(resource: Resource, body: Any, current: Object, *, subresource:
     if meta.get("uid") and meta["uid"] != old["uid"]:
         message = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old['uid']}"
         raise conflict(kind, old["name"], message)
+    fixed = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+    rewritten = [name for name in fixed if name in meta and meta[name] != old.get(name)]
+    if rewritten:
+        causes = [bad_value(f"metadata.{name}", meta[name], "field is immutable") for name in rewritten]
+        raise invalid(kind, old["name"], causes)
     if subresource == "status":
         status = new.get("status")
         new = {**clone(current), "metadata": {**clone(old), "resourceVersion": meta.get("resourceVersion")}}

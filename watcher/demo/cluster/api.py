@@ -21,7 +21,7 @@ from watcher.demo.cluster.decoding import decode, decode_patch
 from watcher.demo.cluster.deletion import parse_delete_options
 from watcher.demo.cluster.errors import (
     ApiError,
-    bad_request,
+    forbidden_field,
     from_store,
     invalid,
     method_not_allowed,
@@ -38,6 +38,7 @@ from watcher.demo.cluster.watching import Watches, WatchRequest
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version")
 """Answered without a token, as by a real server."""
+_OPTIONS = Kind("meta.k8s.io", "v1", "listoptions", "ListOptions")
 
 
 def create_app(
@@ -228,7 +229,8 @@ class _Front:
         wanted = parse_version(query.get("resourceVersion", ""))
         initial = flag(query, "sendInitialEvents")
         if initial and query.get("resourceVersionMatch") != "NotOlderThan":
-            raise bad_request("resourceVersionMatch: sendInitialEvents requires resourceVersionMatch=NotOlderThan")
+            cause = forbidden_field("resourceVersionMatch", "sendInitialEvents requires it to be NotOlderThan")
+            raise invalid(_OPTIONS, "", [cause])
         # A version of 0 means any state, so the state of now will do, and its objects come first.
         watch = WatchRequest(
             target.resource,
@@ -267,5 +269,4 @@ def _options(query: dict[str, str]) -> WriteOptions:
 
 
 def _bad_option(name: str, value: str, allowed: list[Any]) -> ApiError:
-    options = Kind("meta.k8s.io", "v1", "options", "Options")
-    return invalid(options, "", [unsupported(name, value, allowed)])
+    return invalid(_OPTIONS, "", [unsupported(name, value, allowed)])

@@ -56,6 +56,8 @@ FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("batch", "jobs"): ("status.successful",),
 }
 """Which fields of which resource can be selected on, besides `COMMON_FIELDS`: the real server has no others either."""
+_ABSENT = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0", "status.successful": "0"}
+"""What an absent field counts as, where that is not the empty string."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ def _field_matcher(path: str, value: str, *, wanted: bool) -> Callable[[Object],
             found = found.get(step) if isinstance(found, dict) else None
         if path == "source":
             found = (obj.get("source") or {}).get("component") or obj.get("reportingComponent")
-        return (_text(found) == value) is wanted
+        return (_text(_ABSENT.get(path) if found is None else found) == value) is wanted
 
     return match
 

@@ -19,9 +19,11 @@ from watcher.demo.cluster.deletion import DeleteOptions, delete_object
 from watcher.demo.cluster.errors import (
     ApiError,
     bad_request,
+    bad_value,
     conflict,
     details_of,
     from_store,
+    invalid,
     no_such_path,
     not_found,
     unsupported_media_type,
@@ -138,6 +140,9 @@ class Verbs:
         base = {**base, "apiVersion": base["apiVersion"] if target.subresource == "scale" else kind.api_version}
         patched = apply_patch(target.resource, media_type, patch, base)
         if isinstance(patched, dict) and isinstance(patched.get("metadata"), dict):
+            name = patched["metadata"].get("name")
+            if name != target.name:
+                raise invalid(kind, target.name, [bad_value("metadata.name", name, "field is immutable")])
             # Only a version that the patch itself brought makes the patch conditional.
             patched["metadata"].setdefault("resourceVersion", current["metadata"]["resourceVersion"])
         return self._replace(target, patched, current, options)
