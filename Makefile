@@ -9,10 +9,11 @@ SCENARIO ?= errors
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: ## Make .venv with the locked packages; install Prometheus and kubectl (Debian) where missing
-	@scripts/setup prometheus=prometheus kubectl=kubernetes-client
+setup: ## Make .venv with the locked packages; install what the tests run (Debian packages) where missing
+	@scripts/setup prometheus=prometheus kubectl=kubernetes-client openssl=openssl
 
-demo: setup ## See a bad version being rolled back, on an embedded cluster and a real Prometheus (SCENARIO=errors)
+demo: ## See a bad version being rolled back, on an embedded cluster and a real Prometheus (SCENARIO=errors)
+	@scripts/setup prometheus=prometheus
 	@$(BIN)/watcher demo --scenario $(SCENARIO)
 
 test: setup ## Lint, types, layers, and all tests of tiers 1 and 2
