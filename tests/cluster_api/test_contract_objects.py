@@ -114,12 +114,11 @@ def test_nothing_is_created_in_a_namespace_that_is_not_there(api: Api) -> None:
 
 def test_a_replacement_at_the_current_version_is_taken(api: Api, namespace: str) -> None:
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-    body = api.post(path, deployment("web"))
-    body["spec"]["replicas"] = 3
-    written = api.ok("PUT", f"{path}/web", body)
+    made = api.post(path, deployment("web"))
+    written = api.edit(f"{path}/web", lambda body: body["spec"].update(replicas=3))
     assert written["spec"]["replicas"] == 3
     assert written["metadata"]["generation"] == 2
-    assert written["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]
+    assert written["metadata"]["resourceVersion"] != made["metadata"]["resourceVersion"]
 
 
 def test_a_stale_replacement_is_a_conflict(api: Api, namespace: str) -> None:
@@ -160,8 +159,9 @@ def test_an_unchanged_replacement_keeps_the_version(api: Api, namespace: str) ->
 def test_identity_cannot_be_rewritten(api: Api, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     made = api.post(path, config_map("a"))
-    changed = {**made, "metadata": {**made["metadata"], "creationTimestamp": "2001-01-01T00:00:00Z"}}
-    assert api.ok("PUT", f"{path}/a", changed)["metadata"]["creationTimestamp"] == made["metadata"]["creationTimestamp"]
+    older = {**made, "metadata": {**made["metadata"], "creationTimestamp": "2001-01-01T00:00:00Z"}}
+    status = api.refused(422, "PUT", f"{path}/a", older)
+    assert status["details"]["causes"][0]["field"] == "metadata.creationTimestamp"
     other = {**made, "metadata": {**made["metadata"], "uid": "11111111-2222-3333-4444-555555555555"}}
     assert api.refused(409, "PUT", f"{path}/a", other)["reason"] == "Conflict"
 
@@ -170,12 +170,14 @@ def test_status_and_spec_are_written_through_different_doors(api: Api, namespace
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     made = api.post(path, {**deployment("web"), "status": {"observedGeneration": 7}})
     assert made["status"].get("observedGeneration") != 7
-    made["status"] = {"observedGeneration": 5, "replicas": 1}
-    assert api.ok("PUT", f"{path}/web", made)["status"].get("observedGeneration") != 5
-    current = api.get(f"{path}/web")
-    current["status"] = {"observedGeneration": 1, "replicas": 1}
-    current["spec"]["replicas"] = 9
-    written = api.ok("PUT", f"{path}/web/status", current)
+    through_spec = api.edit(f"{path}/web", lambda body: body["status"].update(observedGeneration=5))
+    assert through_spec["status"].get("observedGeneration") != 5
+
+    def change_both(body: Json) -> None:
+        body["status"] = {"observedGeneration": 1, "replicas": 1}
+        body["spec"]["replicas"] = 9
+
+    written = api.edit(f"{path}/web", change_both, to=f"{path}/web/status")
     assert written["status"]["observedGeneration"] == 1
     assert written["spec"]["replicas"] == 1
     assert written["metadata"]["generation"] == 1
@@ -259,6 +261,7 @@ def test_a_value_of_the_wrong_type_is_a_bad_request(api: Api, namespace: str) ->
 def test_what_is_immutable_stays(api: Api, namespace: str) -> None:
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     made = api.post(path, deployment("web"))
+    del made["metadata"]["resourceVersion"]
     made["spec"]["selector"]["matchLabels"] = {"app": "other"}
     made["spec"]["template"]["metadata"]["labels"] = {"app": "other"}
     status = api.refused(422, "PUT", f"{path}/web", made)
@@ -345,8 +348,8 @@ def test_scale_reads_and_writes_the_size(api: Api, namespace: str) -> None:
     assert (scale["kind"], scale["apiVersion"]) == ("Scale", "autoscaling/v1")
     assert scale["spec"] == {"replicas": 2}
     assert scale["status"]["selector"] == "app=web"
-    scale["spec"]["replicas"] = 4
-    assert api.ok("PUT", f"{path}/web/scale", scale)["spec"] == {"replicas": 4}
+    written = api.edit(f"{path}/web/scale", lambda found: found["spec"].update(replicas=4))
+    assert written["spec"] == {"replicas": 4}
     assert api.get(f"{path}/web")["spec"]["replicas"] == 4
     assert api.refused(409, "PUT", f"{path}/web/scale", scale)["reason"] == "Conflict"
     patch = {"spec": {"replicas": 0}}

@@ -16,6 +16,7 @@ from watcher.demo.cluster.resources import CRD, DEPLOYMENT, JOB, LEASE, NAMESPAC
 from watcher.demo.cluster.schema import fill, prune, validate
 from watcher.demo.cluster.shapes import METADATA, METADATA_FIELDS, shape_of
 from watcher.demo.cluster.store import Object, clone
+from watcher.demo.cluster.times import parse_time
 from watcher.demo.cluster.validation import check_change, check_metadata, check_object
 
 _NEEDS_VERSION = {LEASE.key, CRD.key}
@@ -72,7 +73,7 @@ def admit_change(resource: Resource, body: Any, current: Object, *, subresource:
         message = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old['uid']}"
         raise conflict(kind, old["name"], message)
     fixed = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-    rewritten = [name for name in fixed if name in meta and meta[name] != old.get(name)]
+    rewritten = [name for name in fixed if name in meta and not _same_moment(meta[name], old.get(name))]
     if rewritten:
         causes = [bad_value(f"metadata.{name}", meta[name], "field is immutable") for name in rewritten]
         raise invalid(kind, old["name"], causes)
@@ -87,6 +88,11 @@ def admit_change(resource: Resource, body: Any, current: Object, *, subresource:
     elif kind.key == NAMESPACE.key:
         new["spec"] = clone(current.get("spec") or {})
     return _complete(resource, new, list(_changes(kind, new, current)) if not subresource else [], current)
+
+
+def _same_moment(given: Any, kept: Any) -> bool:
+    """Clients write +00:00 where the server writes Z."""
+    return bool(given == kept or (parse_time(given) is not None and parse_time(given) == parse_time(kept)))
 
 
 def _changes(kind: Kind, new: Object, current: Object) -> list[Cause]:
