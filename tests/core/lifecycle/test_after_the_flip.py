@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.core.lifecycle.stages import AFTER, (
+from tests.core.lifecycle.stages import (
+    AFTER,
     after_the_flip,
     before_the_flip,
 )

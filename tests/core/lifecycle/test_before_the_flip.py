@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.lifecycle.stages import BEFORE, (
+from tests.core.lifecycle.stages import (
+    BEFORE,
     before_the_flip,
     intended,
 )
@@ -12,7 +13,6 @@ from tests.core.lifecycle.story import given
 from tests.core.lifecycle.world import rule
 from watcher.core.effects import CancelChecks, PointPreview, RunCheck, SwapSelector
 from watcher.core.release import Command, Phase
-
 
 # -- every phase before the flip --------------------------------------------------------------------------------------
 

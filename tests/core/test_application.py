@@ -1,0 +1,90 @@
+"""The Application model: its defaults, and what it refuses (where in the file, and the cure, is tested with files)."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from watcher.core.application import Application, other
+
+
+def load(**spec: Any) -> Application:
+    whole = {"service": "shop", "colors": {"blue": {"deployment": "shop-blue"}, "green": {"deployment": "shop-green"}}}
+    document = {
+        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "shop", "namespace": "prod"},
+        "spec": whole | spec,
+    }
+    return Application.model_validate_json(json.dumps(document))
+
+
+def test_the_shortest_application_has_every_default() -> None:
+    app = load()
+    spec = app.spec
+    assert (app.name, app.namespace) == ("shop", "prod")
+    assert (spec.selector_key, spec.preview, spec.approval) == ("color", None, "none")
+    assert (spec.watch.duration, spec.watch.interval) == (timedelta(minutes=15), timedelta(seconds=10))
+    assert (spec.watch.mode, spec.watch.on_inconclusive) == ("enforce", "hold")
+    assert (spec.watch.pods.restarts, spec.watch.pods.no_endpoints) == (0, timedelta(seconds=3))
+    assert (spec.previous.keep, spec.previous.then) == (timedelta(minutes=30), "scaleDown")
+    assert spec.deadlines.approval == timedelta(hours=24)
+
+
+def test_each_colour_has_its_deployment_and_its_opposite() -> None:
+    assert [load().deployment(color) for color in ("blue", "green")] == ["shop-blue", "shop-green"]
+    assert (other("blue"), other("green")) == ("green", "blue")
+
+
+CHECK = {"http": {"path": "/healthz"}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"colors": {"blue": {"deployment": "x"}, "green": {"deployment": "x"}}}, "name the same deployment"),
+        ({"freezes": [{"from": "2027-01-04", "to": "2026-12-20"}]}, "a freeze ends before it begins"),
+        ({"freezes": [{"from": "2026-12-20", "to": "2026-12-20", "timezone": "Mars"}]}, "is no time zone"),
+        ({"windows": [{"days": [], "from": "09:00", "to": "10:00"}]}, "at least 1 item"),
+        ({"windows": [{"days": ["someday"], "from": "09:00", "to": "10:00"}]}, "Input should be"),
+        ({"windows": [{"days": ["mon"], "from": "24:00", "to": "10:00"}]}, "cannot begin"),
+        ({"windows": [{"days": ["mon"], "from": "9", "to": "10:00"}]}, "is no time of day"),
+        ({"watch": {"interval": "500ms"}}, "an interval under 1s is too short"),
+        ({"watch": {"duration": "5s", "interval": "10s"}}, "the watch is shorter than its interval"),
+        ({"watch": {"pods": {"restarts": -1}}}, "greater than or equal to 0"),
+        ({"tests": {"smoke": [{"http": {"path": "healthz"}}]}}, "should match pattern"),
+        ({"tests": {"smoke": [{"name": "a", **CHECK}, {"name": "a", **CHECK}]}}, 'a second check is called "a"'),
+        ({"tests": {"health": [{"name": "1", **CHECK}, CHECK]}}, 'a second check is called "1"'),
+        ({"selectorKey": ""}, "at least 1 character"),
+        ({"colour": "blue"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(spec: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        load(**spec)
+
+
+def test_checks_of_different_stages_may_share_a_name() -> None:
+    named = {"name": "ready", **CHECK}
+    tests = load(tests={"smoke": [named, CHECK], "health": [named]}).spec.tests
+    assert [check.title(index) for index, check in enumerate(tests.smoke)] == ["ready", "1"]
+
+
+def test_a_check_has_the_defaults_of_a_patient_caller() -> None:
+    check = load(tests={"smoke": [CHECK]}).spec.tests.smoke[0].http
+    assert (check.method, check.every, check.within) == ("GET", timedelta(seconds=1), timedelta(seconds=10))
+    assert check.expect.status is None
+
+
+def test_an_application_is_read_back_as_it_is_written() -> None:
+    app = load(
+        windows=[{"days": ["mon"], "from": "22:00", "to": "24:00", "timezone": "Europe/Berlin"}],
+        freezes=[{"from": "2026-12-20", "to": "2027-01-04", "reason": "holidays"}],
+        tests={"smoke": [{"http": {"path": "/", "expect": {"status": [200, 204], "json": {"ok": True, "err": None}}}}]},
+        watch={"rules": ["http", {"ruleSet": "slo", "rule": "burn", "override": {"onBreach": "notify"}}]},
+    )
+    assert Application.model_validate_json(app.model_dump_json()) == app
