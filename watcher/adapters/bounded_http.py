@@ -90,7 +90,8 @@ _DEADLINE: ContextVar[Deadline] = ContextVar("deadline")
 
 
 @contextmanager
-def _until(deadline: Deadline) -> Iterator[None]:
+def until(deadline: Deadline) -> Iterator[None]:
+    """Every read, write and connect of the bounded pools in this thread ends at the deadline."""
     token = _DEADLINE.set(deadline)
     try:
         yield
@@ -276,16 +277,17 @@ class _TlsPool(HTTPSConnectionPool):
 class _Transport(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use_our_pools(self.poolmanager)
+        use_bounded_pools(self.poolmanager)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
         if not proxy.lower().startswith("socks"):
-            _use_our_pools(manager)
+            use_bounded_pools(manager)
         return manager
 
 
-def _use_our_pools(manager: Any) -> None:
+def use_bounded_pools(manager: Any) -> None:
+    """Give a urllib3 pool manager pools that end at the current deadline (see `until`)."""
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
 
@@ -327,7 +329,7 @@ class BoundedSession(requests.Session):
     ) -> Reply:
         """Send one request and read its answer, all `within` seconds; raises only the errors of this module."""
         deadline = Deadline(within, cancel)
-        with _until(deadline), _in_words():
+        with until(deadline), _in_words():
             prepared = self.prepare_request(request)
             response = self.send(
                 prepared,

@@ -8,10 +8,10 @@ behind the caller's back, and a write whose answer did not come is reported as u
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.parse import urlencode
 
 import urllib3
@@ -19,6 +19,7 @@ from kubernetes import client, config
 from kubernetes.config.config_exception import ConfigException
 from urllib3 import exceptions as http
 
+from watcher.adapters.bounded_http import Deadline, Late, Unreachable, until, use_bounded_pools
 from watcher.adapters.errors import AdapterError, Conflict, Fatal, OutcomeUnknown, Transient
 
 JSON_PATCH = "application/json-patch+json"
@@ -28,6 +29,8 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 FIELD_MANAGER = "bluegreen-watcher"
+CONNECT = 2.0
+"""Seconds in which a connection must come about."""
 LARGEST_ANSWER = 256 * 1024 * 1024
 _NOT_SENT = (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError, http.ProxyError)
 
@@ -66,6 +69,8 @@ class Connection:
             where = kubeconfig or "the pod's service account or ~/.kube/config"
             raise Fatal(f"no usable credentials for Kubernetes in {where}: {error}") from error
         self._api = client.ApiClient(settings)
+        # The client's own time-outs are per socket read: a server that drips would be read for ever.
+        use_bounded_pools(self._api.rest_client.pool_manager)
         self._deadline = deadline
         self.host = str(settings.host)
 
@@ -92,15 +97,24 @@ class Connection:
 
     def watch(self, path: str, query: Mapping[str, str], silence: float) -> Iterator[dict[str, Any]]:
         """The events of one watch until the server ends it. `silence`: seconds without a byte that end it as dead."""
-        response = self._send("GET", path, query, None, None, urllib3.Timeout(connect=self._deadline, read=silence))
+        with until(Deadline(self._deadline)):
+            response = self._send("GET", path, query, None, None)
+            if response.status != 200:
+                self._refuse(response, "GET", path)
+        chunks = response.stream(65536)
+        rest = b""
         try:
-            self._check(response, "GET", path, lambda: response.read(65536))
-            rest = b""
-            for chunk in response.stream(65536):
+            while True:
+                with until(Deadline(silence)):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.strip():
                         yield _event(line)
+        except Late as error:
+            raise Transient(f"the watch of {path} broke: silent for {silence:g} s") from error
         except http.HTTPError as error:
             raise Transient(f"the watch of {path} broke: {_brief(error)}") from error
         finally:
@@ -112,39 +126,25 @@ class Connection:
         self, method: Method, path: str, query: Mapping[str, str], body: Any = None, content_type: str | None = None
     ) -> dict[str, Any]:
         data = self._call(method, path, query, body, content_type)
+        unclear = Transient if method == "GET" else OutcomeUnknown
         try:
             found = json.loads(data)
         except ValueError as error:
-            kind = Transient if method == "GET" else OutcomeUnknown
-            raise kind(f"{method} {path}: the answer is no JSON") from error
+            raise unclear(f"{method} {path}: the answer is no JSON") from error
         if not isinstance(found, dict):
-            raise Transient(f"{method} {path}: the answer is no object")
+            raise unclear(f"{method} {path}: the answer is no object")
         return found
 
     def _call(self, method: Method, path: str, query: Mapping[str, str], body: Any, content_type: str | None) -> bytes:
-        ends = time.monotonic() + self._deadline
-        timeout = urllib3.Timeout(connect=min(2.0, self._deadline), read=self._deadline)
-        response = self._send(method, path, query, body, content_type, timeout)
-        whole = False
-        try:
-            data = self._read(response, method, path, ends)
-            whole = True
-        finally:
-            if whole:
-                response.release_conn()
-            else:
-                response.close()
-        self._check(response, method, path, lambda: data)
+        with until(Deadline(self._deadline)):
+            response = self._send(method, path, query, body, content_type)
+            data = self._read(response, method, path)
+        if not 200 <= response.status < 300:
+            raise _refusal(response.status, method, path, _status_message(data), content_type)
         return data
 
     def _send(
-        self,
-        method: Method,
-        path: str,
-        query: Mapping[str, str],
-        body: Any,
-        content_type: str | None,
-        timeout: urllib3.Timeout,
+        self, method: Method, path: str, query: Mapping[str, str], body: Any, content_type: str | None
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": "application/json"}
         if content_type:
@@ -152,47 +152,57 @@ class Connection:
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         payload = None if body is None else json.dumps(body).encode()
-        try:
+        with self._in_words(method, path):
             response: urllib3.BaseHTTPResponse = self._api.rest_client.pool_manager.request(
                 method,
                 url,
                 body=payload,
                 headers=headers,
-                timeout=timeout,
+                timeout=urllib3.Timeout(connect=min(CONNECT, self._deadline)),
                 preload_content=False,
                 redirect=False,
                 retries=False,
             )
-        except http.HTTPError as error:
-            sent = method != "GET" and not isinstance(error, _NOT_SENT)
-            kind = OutcomeUnknown if sent else Transient
-            raise kind(f"{method} {path}: {_brief(error)}") from error
         return response
 
-    def _read(self, response: urllib3.BaseHTTPResponse, method: Method, path: str, ends: float) -> bytes:
-        kind = Transient if method == "GET" else OutcomeUnknown
+    def _read(self, response: urllib3.BaseHTTPResponse, method: Method, path: str) -> bytes:
         parts: list[bytes] = []
         size = 0
+        whole = False
         try:
-            for chunk in response.stream(65536):
-                parts.append(chunk)
-                size += len(chunk)
-                if time.monotonic() > ends:
-                    raise kind(f"{method} {path}: no complete answer within {self._deadline:g} s")
-                if size > LARGEST_ANSWER:
-                    raise Fatal(f"{method} {path}: the answer is over {LARGEST_ANSWER} bytes")
-        except http.HTTPError as error:
-            raise kind(f"{method} {path}: {_brief(error)}") from error
+            with self._in_words(method, path):
+                for chunk in response.stream(65536):
+                    parts.append(chunk)
+                    size += len(chunk)
+                    if size > LARGEST_ANSWER:
+                        raise Fatal(f"{method} {path}: the answer is over {LARGEST_ANSWER} bytes")
+            whole = True
+        finally:
+            if whole:
+                response.release_conn()
+            else:
+                response.close()
         return b"".join(parts)
 
-    def _check(self, response: urllib3.BaseHTTPResponse, method: Method, path: str, body: Any) -> None:
-        code = response.status
-        if 200 <= code < 300:
-            return
-        raise _refusal(code, method, path, _status_message(body()))
+    def _refuse(self, response: urllib3.BaseHTTPResponse, method: Method, path: str) -> NoReturn:
+        raise _refusal(response.status, method, path, _status_message(self._read(response, method, path)))
+
+    @contextmanager
+    def _in_words(self, method: Method, path: str) -> Iterator[None]:
+        """Say what went wrong, and whether a change may have happened nevertheless."""
+        unclear = Transient if method == "GET" else OutcomeUnknown
+        try:
+            yield
+        except Unreachable as error:
+            raise Transient(f"{method} {path}: {error}") from error
+        except Late as error:
+            raise unclear(f"{method} {path}: no complete answer within {self._deadline:g} s") from error
+        except http.HTTPError as error:
+            kind = Transient if isinstance(error, _NOT_SENT) else unclear
+            raise kind(f"{method} {path}: {_brief(error)}") from error
 
 
-def _refusal(code: int, method: Method, path: str, message: str) -> AdapterError:
+def _refusal(code: int, method: Method, path: str, message: str, content_type: str | None = None) -> AdapterError:
     """What an HTTP code means to the caller. A JSON Patch whose test fails answers 422, a stale version 409."""
     said = f"{method} {path}: {code} {message}"
     if code == 404:
@@ -202,7 +212,7 @@ def _refusal(code: int, method: Method, path: str, message: str) -> AdapterError
     if code == 409:
         return Conflict(said)
     if code == 422:
-        return Conflict(said) if method == "PATCH" else Fatal(said)
+        return Conflict(said) if content_type == JSON_PATCH else Fatal(said)
     if code == 429:
         return Transient(said)
     if code >= 500:
