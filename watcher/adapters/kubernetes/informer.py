@@ -39,7 +39,12 @@ class Informer(Generic[T]):
         parse: Callable[[Mapping[str, Any]], T],
         on_change: Callable[[str, T | None, T | None], None],
         query: Mapping[str, str] | None = None,
+        *,
+        relist: float = RELIST,
+        silence: float = SILENCE,
     ) -> None:
+        """`relist`, `silence`: seconds that a watch lasts, and that it counts as alive without a byte."""
+        self._relist, self._silence = relist, silence
         self._connection, self._path, self._parse, self._on_change = connection, path, parse, on_change
         self._query = dict(query or {})
         self._objects: Mapping[str, T] = {}
@@ -82,7 +87,8 @@ class Informer(Generic[T]):
                 wait = FIRST_RETRY
                 self._follow(version)
             except Gone:
-                continue
+                # At once, but not in a tight loop when the server finds every version too old.
+                self._stop.wait(FIRST_RETRY)
             except AdapterError as error:
                 log.warning("cannot watch, tries again", path=self._path, error=str(error), seconds=wait)
                 self._stop.wait(wait)
@@ -106,16 +112,16 @@ class Informer(Generic[T]):
         return str((answer.get("metadata") or {}).get("resourceVersion", ""))
 
     def _follow(self, version: str) -> None:
-        ends = time.monotonic() + RELIST
+        ends = time.monotonic() + self._relist
         while not self._stop.is_set() and time.monotonic() < ends:
             query = self._query | {
                 "watch": "true",
                 "allowWatchBookmarks": "true",
                 "resourceVersion": version,
-                "timeoutSeconds": str(int(RELIST)),
+                "timeoutSeconds": str(max(1, int(self._relist))),
             }
             began = time.monotonic()
-            for event in self._connection.watch(self._path, query, SILENCE):
+            for event in self._connection.watch(self._path, query, self._silence):
                 if self._stop.is_set():
                     return
                 version = event["object"]["metadata"]["resourceVersion"]
