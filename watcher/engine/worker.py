@@ -51,6 +51,9 @@ log = structlog.get_logger(__name__)
 STEPS = 50
 """How many steps one run takes before it lets others have the thread."""
 
+REFUSALS = 3
+"""How often in a row one run looks again at once after a conflict."""
+
 AGAIN = timedelta(milliseconds=500)
 """How soon a run that the API server refused is repeated; a flip is waited for by users."""
 SOON = timedelta(milliseconds=100)
@@ -84,10 +87,13 @@ class Workers:
     def rescue(self, key: Key) -> bool:
         """Whether the Release's next run may flip back, and so belongs in the rollback lane."""
         release = self._caches.release(*key)
-        return release is not None and release.phase in TRAFFIC_MOVED
+        if release is None:
+            return False
+        return release.phase in TRAFFIC_MOVED or (release.is_rollback_only and not release.phase.terminal)
 
     def run(self, key: Key) -> None:
         """Take steps until nothing changes any more."""
+        refused = 0
         for _ in range(STEPS):
             release = self._caches.release(*key)
             if release is None:
@@ -99,6 +105,12 @@ class Workers:
             except (Conflict, NotFound) as error:
                 log.debug("the API server has something newer, looks again", release=key[1], error=str(error))
                 if not self._reread(key):
+                    return
+                refused += 1
+                if refused >= REFUSALS:
+                    # Not somebody else's change, then: the thing asked for cannot be done now.
+                    log.warning("the API server keeps refusing, tries again", release=key[1], error=str(error))
+                    self._alarms.set(key, self._clock.now() + AGAIN)
                     return
             except AdapterError as error:
                 log.warning("the API server did not do it, tries again", release=key[1], error=str(error))
