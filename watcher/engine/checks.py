@@ -17,6 +17,7 @@ import structlog
 from watcher.adapters.http_checks import HttpCheck, run_http_check
 from watcher.core.application import Check
 from watcher.core.observed import CheckResult
+from watcher.engine.clock import Clock
 
 Key = tuple[str, str]
 
@@ -34,8 +35,8 @@ class _Run:
 class Checks:
     """`told(key)` is called when a result is there."""
 
-    def __init__(self, told: Callable[[Key], None], threads: int = 16) -> None:
-        self._told = told
+    def __init__(self, told: Callable[[Key], None], clock: Clock, threads: int = 16) -> None:
+        self._told, self._clock = told, clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
         self._runs: dict[Key, _Run] = {}
         self._lock = threading.Lock()
@@ -51,7 +52,7 @@ class Checks:
             run = self._runs.setdefault(key, _Run())
             if id_ in run.results:
                 return
-            run.results[id_] = CheckResult(running=True)
+            run.results[id_] = CheckResult(running=True, since=self._clock.now())
         self._pool.submit(self._run, key, run, id_, check, tuple(urls))
 
     def cancel(self, key: Key) -> None:

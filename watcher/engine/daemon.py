@@ -75,7 +75,7 @@ class Daemon:
         self._teller = Teller(Hands(self._main), self._channels)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        self._checks = Checks(self._lanes.wake)
+        self._checks = Checks(self._lanes.wake, self._clock)
         self._watches = Watches(_metrics(config.settings), self._clock, self._lanes.wake)
         self._workers = Workers(
             caches=self._caches,
