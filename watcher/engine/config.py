@@ -44,10 +44,12 @@ def read_config(directories: list[Path], environment: Mapping[str, str]) -> tupl
     settings = [d.model for d in documents if isinstance(d.model, Settings)]
     rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
     apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
-    for document, app in apps:
-        problem = rules_problem(app, rule_sets)
-        if problem and not problems:
-            problems.append(Problem(document.file, document.line, 1, f"Application {app.name}", problem))
+    if not problems:
+        # Only then: a RuleSet that could not be read would be missed by every Application that uses it.
+        for document, app in apps:
+            problem = rules_problem(app, rule_sets)
+            if problem:
+                problems.append(Problem(document.file, document.line, 1, f"Application {app.name}", problem))
     try:
         chosen = with_environment(settings[0] if settings else Settings(), environment)
     except Invalid as error:

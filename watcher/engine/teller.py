@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import structlog
 
-from watcher.adapters.errors import AdapterError
+from watcher.adapters.errors import AdapterError, Fatal
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.notifications import Channel
 from watcher.core.effects import Tell
@@ -87,6 +87,15 @@ class Teller:
             message = self._queue.get()
             if message is None:
                 return
+            document = _document(message)
+            for channel in self._channels():
+                # A thread each: a channel that hangs holds up neither the others nor the Events, nor they it.
+                threading.Thread(
+                    target=self._try,
+                    args=(f"the notification to {channel.name}", lambda c=channel, d=document: c.send(d)),
+                    name="notify",
+                    daemon=True,
+                ).start()
             kind: Literal["Normal", "Warning"] = "Normal" if message.tell.severity == "info" else "Warning"
             for about in message.about:
                 self._try(
@@ -95,15 +104,6 @@ class Teller:
                         about, f"{m.release.uid}/{m.tell.key}", m.tell.reason, m.tell.message, kind, m.at
                     ),
                 )
-            document = _document(message)
-            for channel in self._channels():
-                # A thread each: a channel that hangs holds up neither the others nor the Events.
-                threading.Thread(
-                    target=self._try,
-                    args=(f"the notification to {channel.name}", lambda c=channel, d=document: c.send(d)),
-                    name="notify",
-                    daemon=True,
-                ).start()
 
     def _try(self, what: str, send: Callable[[], None]) -> None:
         wait = FIRST_WAIT
@@ -111,7 +111,7 @@ class Teller:
             try:
                 send()
             except AdapterError as error:
-                if attempt == TRIES:
+                if attempt == TRIES or isinstance(error, Fatal):
                     log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
                     return
                 if self._stop.wait(wait):
