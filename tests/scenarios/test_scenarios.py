@@ -1,0 +1,23 @@
+"""The guide's stories, each played on a stage of its own: what `watcher demo` shows is what is tested."""
+
+from __future__ import annotations
+
+import pytest
+
+from watcher.demo.play import play
+from watcher.demo.scenarios import SCENARIOS, Scenario
+from watcher.demo.stage import Stage
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
+def test_a_scenario_ends_as_the_guide_says(scenario: Scenario) -> None:
+    with Stage() as stage:
+        outcome = play(scenario, stage)
+    assert outcome.complaints == ()
+    assert outcome.phase == scenario.phase.value
+    assert outcome.active == scenario.active
+    if not scenario.refusals:
+        lost = {cause for cause, count in outcome.client_failures.items() if count}
+        assert lost <= {"http_5xx"}
+    if scenario.name == "errors":
+        assert outcome.client_failures["http_5xx"] > 0
