@@ -35,13 +35,13 @@ class Server:
     A script that returns keeps the connection for the next request; one that returns False closes it.
     """
 
-    def __init__(self, script: Callable[..., Any], context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Callable[..., Any], context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
         self.stopped = threading.Event()
         self._script = script
         self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self.port: int = self._listener.getsockname()[1]
@@ -117,8 +117,8 @@ def serve() -> Iterator[Callable[..., Server]]:
     """Start servers that are stopped when the test ends; given bytes, a server answers all requests with them."""
     with ExitStack() as stack:
 
-        def start(script: Callable[..., Any] | bytes, context: ssl.SSLContext | None = None) -> Server:
-            server = Server(_always(script) if isinstance(script, bytes) else script, context)
+        def start(script: Callable[..., Any] | bytes, context: ssl.SSLContext | None = None, port: int = 0) -> Server:
+            server = Server(_always(script) if isinstance(script, bytes) else script, context, port)
             stack.callback(server.close)
             return server
 
