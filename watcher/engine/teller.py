@@ -16,7 +16,7 @@ from typing import Any, Literal
 import structlog
 
 from watcher.adapters.errors import AdapterError, Fatal
-from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.adapters.notifications import Channel
 from watcher.core.effects import Tell
 from watcher.core.release import GROUP, KIND, VERSION, Release
@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 TRIES = 6
 FIRST_WAIT = 0.5
 MOST_WAITING = 10_000
+MOST_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Teller:
         """Put a message on its way, once per key of the Release."""
         if (release.uid, tell.key) in self._told:
             return
+        if len(self._told) >= MOST_REMEMBERED:
+            self._told.clear()  # the Events still tell what was told
         self._told.add((release.uid, tell.key))
         write = log.info if tell.severity == "info" else log.warning
         write(
@@ -69,10 +72,6 @@ class Teller:
         except queue.Full:
             log.warning("too many messages wait; one is dropped", reason=tell.reason, release=release.name)
 
-    def forget(self, uid: str) -> None:
-        """The Release is gone: its keys are not needed any more."""
-        self._told = {pair for pair in self._told if pair[0] != uid}
-
     def stop(self, seconds: float = 2.0) -> None:
         """Deliver what waits, as far as the time goes."""
         try:
@@ -87,23 +86,30 @@ class Teller:
             message = self._queue.get()
             if message is None:
                 return
-            document = _document(message)
-            for channel in self._channels():
-                # A thread each: a channel that hangs holds up neither the others nor the Events, nor they it.
-                threading.Thread(
-                    target=self._try,
-                    args=(f"the notification to {channel.name}", lambda c=channel, d=document: c.send(d)),
-                    name="notify",
-                    daemon=True,
-                ).start()
-            kind: Literal["Normal", "Warning"] = "Normal" if message.tell.severity == "info" else "Warning"
-            for about in message.about:
-                self._try(
-                    f"the Event on {about['kind']} {about['name']}",
-                    lambda about=about, m=message, kind=kind: self._hands.event(  # type: ignore[misc]
-                        about, f"{m.release.uid}/{m.tell.key}", m.tell.reason, m.tell.message, kind, m.at
-                    ),
-                )
+            events = _events(message)
+            if not self._told_before(events[0]):
+                self._notify(message)
+            for event in events:
+                what = f"the Event on {event.about['kind']} {event.about['name']}"
+                self._try(what, lambda event=event: self._hands.event(event))  # type: ignore[misc]
+
+    def _told_before(self, event: Event) -> bool:
+        """Whether an earlier life of this daemon told it: steps repeat what is told, so that a kill loses nothing."""
+        try:
+            return self._hands.told(event)
+        except AdapterError:
+            return False  # twice is better than never; the document's key tells
+
+    def _notify(self, message: _Message) -> None:
+        document = _document(message)
+        for channel in self._channels():
+            # A thread each: a channel that hangs holds up neither the others nor the Events, nor they it.
+            threading.Thread(
+                target=self._try,
+                args=(f"the notification to {channel.name}", lambda c=channel, d=document: c.send(d)),
+                name="notify",
+                daemon=True,
+            ).start()
 
     def _try(self, what: str, send: Callable[[], None]) -> None:
         wait = FIRST_WAIT
@@ -119,6 +125,14 @@ class Teller:
                 wait *= 2
             else:
                 return
+
+
+def _events(message: _Message) -> list[Event]:
+    """The Events of a message: on the Release first, then on the Service."""
+    tell = message.tell
+    kind: Literal["Normal", "Warning"] = "Normal" if tell.severity == "info" else "Warning"
+    key = f"{message.release.uid}/{tell.key}"
+    return [Event(about, key, tell.reason, tell.message, kind, message.at) for about in message.about]
 
 
 def _about_release(release: Release) -> Mapping[str, str]:

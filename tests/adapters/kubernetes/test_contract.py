@@ -12,7 +12,7 @@ import pytest
 from watcher.adapters.errors import AdapterError, Conflict, Fatal
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import MERGE_PATCH, Connection, NotFound
-from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.core.effects import Deploy
 from watcher.core.release import Colors, Flip, Phase, Release
 
@@ -253,7 +253,7 @@ def test_an_event_is_there_once_per_key_and_object(hands: Hands, connection: Con
         "uid": fresh.uid,
     }
     for key in ("flip/1", "flip/1", "flip/2", "flip/1"):
-        hands.event(about, key, "rule/http/error-rate", "Traffic moved. " * 200, "Normal", NOW)
+        hands.event(Event(about, key, "rule/http/error-rate", "Traffic moved. " * 200, "Normal", NOW))
     found = connection.get(paths.events(namespace))["items"]
     assert len(found) == 2
     assert {item["reason"] for item in found} == {"rulehttperror-rate"}
@@ -269,3 +269,15 @@ def test_what_may_not_be_done_is_fatal_and_what_is_not_there_is_not_found(
     with pytest.raises(AdapterError) as caught:
         connection.create(paths.services(namespace), {"metadata": {"name": "Not A Name"}, "spec": {}})
     assert isinstance(caught.value, Fatal)
+
+
+def test_what_was_told_once_is_known_without_telling_it_again(
+    hands: Hands, connection: Connection, namespace: str
+) -> None:
+    fresh = release(hands, namespace)
+    about = {"kind": "Release", "name": fresh.name, "namespace": namespace, "uid": fresh.uid}
+    event = Event(about, "end", "Completed", "It serves.", "Normal", NOW)
+    assert not hands.told(event)
+    assert not connection.get(paths.events(namespace))["items"], "asking told it"
+    hands.event(event)
+    assert hands.told(event)

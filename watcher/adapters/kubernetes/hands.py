@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -28,6 +29,18 @@ from watcher.core.release import Flip, Release, Status
 
 LONGEST_MESSAGE = 1000
 """What an Event's message may have at most (the API server takes 1,024 bytes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What is told about an object (`about` is its reference: apiVersion, kind, name, namespace, uid)."""
+
+    about: Mapping[str, str]
+    key: str
+    reason: str
+    message: str
+    type: Literal["Normal", "Warning"]
+    at: datetime
 
 
 class Hands:
@@ -75,21 +88,22 @@ class Hands:
     ) -> None:
         """Compare the selector's one key with `flip.from_`, swap it to `flip.to`, and leave the mark: one request.
 
-        Raises Conflict when the selector is not what was expected, OutcomeUnknown when no answer came: read again then.
+        Raises Conflict when the Service is not what was read, OutcomeUnknown when no answer came: read again then.
         """
         value = f"{mark} {at.isoformat()}"
         selector = f"/spec/selector/{_pointer(key)}"
-        ops: list[dict[str, Any]] = [{"op": "test", "path": selector, "value": flip.from_}]
+        ops: list[dict[str, Any]] = [
+            {"op": "test", "path": selector, "value": flip.from_},
+            # Only the object that was read: a request that comes late, after somebody else moved the selector there
+            # and back, must not land; and an annotation that somebody adds meanwhile must not be erased below.
+            {"op": "test", "path": "/metadata/resourceVersion", "value": service.view.resource_version},
+            {"op": "replace", "path": selector, "value": flip.to},
+        ]
         if service.annotated:
             annotation = f"/metadata/annotations/{_pointer(views.FLIP_ANNOTATION)}"
             ops.append({"op": "add", "path": annotation, "value": value})
         else:
-            # Without any annotation the map itself must be added, which would erase one that somebody adds meanwhile:
-            # so only if the object is still exactly the one that was read.
-            version = service.view.resource_version
-            ops.append({"op": "test", "path": "/metadata/resourceVersion", "value": version})
             ops.append({"op": "add", "path": "/metadata/annotations", "value": {views.FLIP_ANNOTATION: value}})
-        ops.append({"op": "replace", "path": selector, "value": flip.to})
         self._api.patch(paths.services(namespace, service.view.name), ops, JSON_PATCH)
 
     def point_preview(self, namespace: str, name: str, key: str, color: str) -> None:
@@ -129,37 +143,42 @@ class Hands:
         body = {"spec": {field: value}}
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
-    def event(
-        self,
-        about: Mapping[str, str],
-        key: str,
-        reason: str,
-        message: str,
-        kind: Literal["Normal", "Warning"],
-        at: datetime,
-    ) -> None:
+    def event(self, event: Event) -> None:
         """A Kubernetes Event about an object, once per key however often it is told (S11)."""
-        digest = hashlib.sha256(f"{about['uid']}/{about['kind']}/{key}".encode()).hexdigest()[:16]
-        stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        body = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"name": f"{about['name'][:200]}.{digest}", "namespace": about["namespace"]},
-            "involvedObject": dict(about),
-            "reason": reason.replace("/", "")[:120],
-            "message": message[:LONGEST_MESSAGE],
-            "type": kind,
-            "firstTimestamp": stamp,
-            "lastTimestamp": stamp,
-            "count": 1,
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "reportingInstance": FIELD_MANAGER,
-        }
         try:
-            self._api.create(paths.events(about["namespace"]), body)
+            self._api.create(paths.events(event.about["namespace"]), _event(event))
         except Conflict:
             return  # told before
+
+    def told(self, event: Event) -> bool:
+        """Whether the Event is there already. Asked as a creation that is not carried out: that needs no further right
+        than creating does."""
+        try:
+            self._api.create(paths.events(event.about["namespace"]), _event(event), dry_run=True)
+        except Conflict:
+            return True
+        return False
+
+
+def _event(event: Event) -> dict[str, Any]:
+    about = event.about
+    digest = hashlib.sha256(f"{about['uid']}/{about['kind']}/{event.key}".encode()).hexdigest()[:16]
+    stamp = event.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{about['name'][:200]}.{digest}", "namespace": about["namespace"]},
+        "involvedObject": dict(about),
+        "reason": event.reason.replace("/", "")[:120],
+        "message": event.message[:LONGEST_MESSAGE],
+        "type": event.type,
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
+        "reportingInstance": FIELD_MANAGER,
+    }
 
 
 def _pointer(key: str) -> str:

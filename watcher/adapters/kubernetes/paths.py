@@ -25,6 +25,10 @@ def endpoint_slices(namespace: str) -> str:
     return _path("/apis/discovery.k8s.io/v1", namespace, "endpointslices")
 
 
+def leases(namespace: str, name: str = "") -> str:
+    return _path("/apis/coordination.k8s.io/v1", namespace, "leases", name)
+
+
 def releases(namespace: str, name: str = "") -> str:
     return _path(f"/apis/{GROUP}/{VERSION}", namespace, PLURAL, name)
 

@@ -1,0 +1,109 @@
+"""The Lease that says which replica acts (S6).
+
+What always holds: this process believes that it leads only until a deadline on its own monotonic clock, counted from
+before the request that renewed the Lease was sent. So it stops by itself before anybody else may start, also when it
+was cut off, suspended, or its wall clock was set. Two that still overlap do no harm: every write compares and swaps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from watcher.adapters.errors import AdapterError, Conflict
+from watcher.adapters.kubernetes.leases import Leases, LeaseView
+from watcher.engine.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+SAFE = 0.7
+"""The share of the Lease's duration for which a renewal is believed: the rest is for clocks that run unevenly."""
+
+RENEWALS = 5
+"""How often the Lease is renewed within its duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was last seen of another holder, and since when it has not changed (monotonic seconds)."""
+
+    lease: LeaseView
+    since: float
+
+
+class Leader:
+    """Holds the Lease, or waits for it. `changed(leads)` is called from its thread when that changes."""
+
+    def __init__(
+        self, leases: Leases, identity: str, duration: timedelta, clock: Clock, changed: Callable[[bool], None]
+    ) -> None:
+        self._leases, self._identity, self._clock, self._changed = leases, identity, clock, changed
+        self._duration = duration.total_seconds()
+        self._until = float("-inf")
+        self._told = False
+        self._seen: _Seen | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def leads(self) -> bool:
+        """Whether this process may act right now."""
+        return self._clock.monotonic() < self._until
+
+    def stop(self) -> None:
+        """Stop leading, and hand the Lease over at once. Call it when nothing acts any more."""
+        self._stop.set()
+        self._thread.join(self._duration)
+        held = self.leads()
+        self._until = float("-inf")
+        if not held:
+            return
+        try:
+            lease = self._leases.read()
+            if lease is not None and lease.holder == self._identity:
+                self._leases.release(lease)
+        except AdapterError as error:
+            log.warning("the Lease could not be handed over; it runs out by itself", error=str(error))
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._once()
+            except AdapterError as error:
+                log.warning("the Lease could not be renewed", leads=self.leads(), error=str(error))
+            except Exception:
+                log.exception("the Lease could not be renewed")
+            leads = self.leads()
+            if leads != self._told:
+                self._told = leads
+                log.info("leads: it acts from now on" if leads else "does not lead: it only looks on")
+                self._changed(leads)
+            self._stop.wait(self._duration / RENEWALS)
+
+    def _once(self) -> None:
+        """Renew, take or wait, by one read and at most one write."""
+        asked = self._clock.monotonic()
+        lease = self._leases.read()
+        if lease is not None and lease.holder not in ("", self._identity) and not self._expired(lease):
+            return
+        try:
+            if lease is None:
+                self._leases.create(self._identity, self._duration, self._clock.now())
+            else:
+                self._leases.take(lease, self._identity, self._duration, self._clock.now())
+        except Conflict:
+            return  # somebody was faster: look again at the next turn
+        self._until = asked + self._duration * SAFE
+
+    def _expired(self, lease: LeaseView) -> bool:
+        """Whether the holder has not renewed for as long as it promised to, by this process's own clock."""
+        now = self._clock.monotonic()
+        if self._seen is None or self._seen.lease != lease:
+            self._seen = _Seen(lease, now)
+        return now - self._seen.since >= max(lease.duration, self._duration)
