@@ -22,6 +22,16 @@ class Prometheus(Model):
     timeout: PositiveDuration = timedelta(seconds=8)
 
 
+class Lease(Model):
+    """Which replica acts: the one that holds this Lease. Without a namespace it lies in the daemon's own (in a
+    cluster), else in that of the first Application.
+    """
+
+    name: Name = "bluegreen-watcher"
+    namespace: Name | None = None
+    duration: PositiveDuration = timedelta(seconds=10)
+
+
 class Http(Model):
     """Where the status page, probes and metrics are served."""
 
@@ -52,6 +62,7 @@ class Settings(Model):
     prometheus: Prometheus = Prometheus()
     namespaces: tuple[Name, ...] = ()
     """Namespaces to serve besides those of the Applications: a Release there is refused with a reason."""
+    lease: Lease = Lease()
     http: Http = Http()
     notifications: tuple[Notification, ...] = ()
     log: Log = Log()

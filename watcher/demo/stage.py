@@ -141,6 +141,8 @@ class Stage:
             "WATCHER_PROMETHEUS_TIMEOUT": "3s",
             "WATCHER_HTTP_PORT": str(self.http_port),
             "WATCHER_LOG_FORMAT": "json",
+            # Short, so that a daemon that is started again after a kill need not be waited for.
+            "WATCHER_LEASE_DURATION": "2s",
             **self._environment,
         }
         self._daemon = spawn(command, self.daemon_log, environment)
@@ -163,6 +165,14 @@ class Stage:
         except subprocess.TimeoutExpired:
             self._daemon.kill()
             code = self._daemon.wait()
+        self._daemon = None
+        return code
+
+    def wait_daemon(self, seconds: float = 20.0) -> int:
+        """Wait until the daemon ends by itself, and return its exit status."""
+        if self._daemon is None:
+            raise StageFailed("there is no daemon")
+        code = self._daemon.wait(seconds)
         self._daemon = None
         return code
 

@@ -18,6 +18,9 @@ from watcher.core.settings import Settings
 from watcher.core.units import Invalid
 
 KINDS: Mapping[str, type[Model]] = {"Application": Application, "RuleSet": RuleSet, "Settings": Settings}
+SECTIONS = ("prometheus", "lease", "http", "log")
+"""The parts of the settings that environment variables can override."""
+
 LARGEST_FILE = 1024 * 1024
 
 
@@ -74,12 +77,12 @@ def with_environment(settings: Settings, environment: Mapping[str, str]) -> Sett
     data = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
     places = {
         f"WATCHER_{section}_{key}".upper().replace("-", "_"): (section, alias)
-        for section, model in (("prometheus", settings.prometheus), ("http", settings.http), ("log", settings.log))
-        for key, info in type(model).model_fields.items()
+        for section in SECTIONS
+        for key, info in type(getattr(settings, section)).model_fields.items()
         if (alias := info.alias or key)
     }
     for name, value in environment.items():
-        if not name.startswith(("WATCHER_PROMETHEUS_", "WATCHER_HTTP_", "WATCHER_LOG_")):
+        if not name.startswith(tuple(f"WATCHER_{section.upper()}_" for section in SECTIONS)):
             continue
         if name not in places:
             raise Invalid(f"the environment variable {name} sets nothing", f"use one of {', '.join(sorted(places))}")

@@ -6,8 +6,11 @@ change nothing (S10); and after SIGTERM every step that has begun is finished.
 
 from __future__ import annotations
 
+import socket
 import threading
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -18,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.kubernetes.leases import Leases
 from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.core.documents import Problem
@@ -26,8 +30,9 @@ from watcher.core.settings import Settings
 from watcher.engine.blind import NoMetrics
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock
-from watcher.engine.config import read_config
+from watcher.engine.config import Config, read_config
 from watcher.engine.lanes import Alarms, Lanes
+from watcher.engine.lease import Leader
 from watcher.engine.measures import Measures
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Metrics, Watches
@@ -37,6 +42,7 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.5
 RELOAD = 5.0
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ROUND = 60.0
 """Seconds between two rounds in which every Release that has not ended takes a step, whatever was missed."""
 
@@ -67,10 +73,11 @@ class Daemon:
         self.config = config
         self.config_problems: list[Problem] = []
         self.measures = Measures()
-        # Three pools: what waits in one never delays another, and the rescue's is for flips alone (S2).
+        # Pools of their own: what waits in one never delays another, and the rescue's is for flips alone (S2).
         self._watching = Connection(kubeconfig, deadline=30.0, pool=64)
-        self._main = Connection(kubeconfig, pool=16)
-        self._rescue = Connection(kubeconfig, deadline=3.0, pool=8)
+        self._main = Connection(kubeconfig, pool=16, may_write=self.leads)
+        self._rescue = Connection(kubeconfig, deadline=3.0, pool=8, may_write=self.leads)
+        self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
         self._teller = Teller(Hands(self._main), self._channels)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue)
@@ -87,6 +94,7 @@ class Daemon:
             clock=self._clock,
             alarms=self._alarms,
             measures=self.measures,
+            leads=self.leads,
         )
         self._workers.config = config
         self._active: dict[Key, frozenset[str]] = {}
@@ -95,6 +103,15 @@ class Daemon:
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
         self._started = False
+
+    def _make_leader(self, config: Config, kubeconfig: Path | None) -> Leader:
+        settings = config.settings.lease
+        seconds = settings.duration.total_seconds()
+        # A renewal that takes longer than this would come too late anyway.
+        connection = Connection(kubeconfig, deadline=max(1.0, seconds / 3), pool=1)
+        leases = Leases(connection, _lease_namespace(config), settings.name)
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        return Leader(leases, identity, settings.duration, self._clock, self._led)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -113,6 +130,7 @@ class Daemon:
             self._scheduler.add_job(job, "interval", seconds=seconds)
         self._scheduler.add_listener(self._trouble, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
+        self._leader.start()
         self._started = True
 
     def stop(self) -> None:
@@ -126,7 +144,21 @@ class Daemon:
         self._lanes.stop()
         self._checks.stop()
         self._teller.stop()
+        self._leader.stop()
         log.info("stopped")
+
+    def leads(self) -> bool:
+        """Whether this replica acts. The others look on, and are as ready to be asked."""
+        return self._leader.leads()
+
+    def _led(self, leads: bool) -> None:
+        self.measures.leads.set(1 if leads else 0)
+        keys = [(release.namespace, release.name) for release in self.releases()]
+        if not leads:
+            self._workers.let_go(keys)
+            return
+        for key in keys:
+            self._lanes.wake(key)
 
     # -- what the status page and the probes read ---------------------------------------------------------------------
 
@@ -240,6 +272,15 @@ class Daemon:
     def _trouble(self, event: JobEvent) -> None:
         log.warning("a tick failed or came late", code=event.code, error=str(getattr(event, "exception", "") or ""))
         self.measures.late_ticks.inc()
+
+
+def _lease_namespace(config: Config) -> str:
+    """Where the Lease lies: as set, in the pod's own namespace, or with the first Application."""
+    if config.settings.lease.namespace:
+        return config.settings.lease.namespace
+    with suppress(OSError):
+        return OWN_NAMESPACE.read_text("utf-8").strip()
+    return min((namespace for namespace, _ in config.applications), default="default")
 
 
 def _metrics(settings: Settings) -> Metrics:

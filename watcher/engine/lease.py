@@ -74,7 +74,7 @@ class Leader:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
-                self._once()
+                self.turn()
             except AdapterError as error:
                 log.warning("the Lease could not be renewed", leads=self.leads(), error=str(error))
             except Exception:
@@ -86,7 +86,7 @@ class Leader:
                 self._changed(leads)
             self._stop.wait(self._duration / RENEWALS)
 
-    def _once(self) -> None:
+    def turn(self) -> None:
         """Renew, take or wait, by one read and at most one write."""
         asked = self._clock.monotonic()
         lease = self._leases.read()

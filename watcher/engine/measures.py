@@ -25,6 +25,7 @@ class Measures:
             buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=self.registry,
         )
+        self.leads = Gauge("watcher_leads", "1 in the replica that acts.", registry=self.registry)
         self.watches = Gauge("watcher_watches", "Watches that are running.", registry=self.registry)
         self.late_ticks = Counter("watcher_late_ticks_total", "Ticks that failed or came late.", registry=self.registry)
         self.config_valid = Gauge(

@@ -6,7 +6,7 @@ conflict means to look again; and every call has a deadline, so a run ends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
@@ -77,10 +77,12 @@ class Workers:
         clock: Clock,
         alarms: Alarms[Key],
         measures: Measures,
+        leads: Callable[[], bool],
     ) -> None:
         self._caches, self._hands, self._rescue_hands = caches, hands, rescue
         self._checks, self._watches, self._teller = checks, watches, teller
         self._clock, self._alarms, self._measures = clock, alarms, measures
+        self._leads = leads
         self._logs: dict[Key, dict[str, str]] = {}
         self.config = Config()
 
@@ -92,7 +94,9 @@ class Workers:
         return release.phase in TRAFFIC_MOVED or (release.is_rollback_only and not release.phase.terminal)
 
     def run(self, key: Key) -> None:
-        """Take steps until nothing changes any more."""
+        """Take steps until nothing changes any more. Only the leader does (S6)."""
+        if not self._leads():
+            return
         refused = 0
         for _ in range(STEPS):
             release = self._caches.release(*key)
@@ -170,6 +174,11 @@ class Workers:
             return False
         self._caches.remember(fresh)
         return True
+
+    def let_go(self, keys: Iterable[Key]) -> None:
+        """Another replica acts on these from now on."""
+        for key in keys:
+            self._forget(key)
 
     def _forget(self, key: Key) -> None:
         self._checks.cancel(key)

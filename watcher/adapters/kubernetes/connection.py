@@ -8,11 +8,11 @@ behind the caller's back, and a write whose answer did not come is reported as u
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from kubernetes import client, config
@@ -46,12 +46,20 @@ class Gone(AdapterError):
 class Connection:
     """A pool of its own: what waits on one connection never delays another (S2)."""
 
-    def __init__(self, kubeconfig: Path | None = None, *, deadline: float = 5.0, pool: int = 8) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path | None = None,
+        *,
+        deadline: float = 5.0,
+        pool: int = 8,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Credentials from the file named, else from the pod's service account, else from the user's kubeconfig.
 
         Args:
             deadline: seconds that a call may take unless it says otherwise.
             pool: connections kept open.
+            may_write: asked right before every write; a No makes it fail as Transient, and nothing is sent (S6).
         """
         settings = client.Configuration()
         settings.retries = False
@@ -71,8 +79,10 @@ class Connection:
         self._api = client.ApiClient(settings)
         # The client's own time-outs are per socket read: a server that drips would be read for ever.
         use_bounded_pools(self._api.rest_client.pool_manager)
-        self._deadline = deadline
-        self.host = str(settings.host)
+        self._deadline, self._may_write = deadline, may_write
+        server = urlsplit(str(settings.host))
+        self.host = f"{server.scheme}://{server.netloc.rpartition('@')[2]}"
+        """For people: without user and path, in which a gateway may expect a secret."""
 
     def close(self) -> None:
         self._api.rest_client.close()
@@ -126,6 +136,8 @@ class Connection:
     def _json(
         self, method: Method, path: str, query: Mapping[str, str], body: Any = None, content_type: str | None = None
     ) -> dict[str, Any]:
+        if method != "GET" and not self._may_write():
+            raise Transient(f"{method} {path} was not sent: another replica leads")
         data = self._call(method, path, query, body, content_type)
         unclear = Transient if method == "GET" else OutcomeUnknown
         try:
