@@ -37,13 +37,16 @@ class Led:
 
 @pytest.fixture
 def led(tmp_path: Path) -> Iterator[Callable[..., Led]]:
-    """Set a stage with one rule, which BAD versions breach soon, and lead its daemon through a proxy."""
+    """Set a stage with one rule, which BAD versions breach soon, and lead its daemon through a proxy.
+
+    `rules` False leaves out the rule, Prometheus and clients.
+    """
     with ExitStack() as stack:
 
-        def begin(**spec: Any) -> Led:
-            watch = {"duration": "60s", "interval": "1s", "rules": ["errors"]}
-            config = write(tmp_path / "config", application(watch=watch, **spec), ERRORS)
-            stage = stack.enter_context(Stage(config=config, daemon=False))
+        def begin(*, rules: bool = True, **spec: Any) -> Led:
+            watch = {"duration": "60s", "interval": "1s", "rules": ["errors"] if rules else []}
+            config = write(tmp_path / "config", application(**{"watch": watch} | spec), ERRORS)
+            stage = stack.enter_context(Stage(config=config, daemon=False, prometheus=rules, rate=40.0 if rules else 0))
             proxy = stack.enter_context(Proxy(stage.kubeconfig))
             pid = stage.start_daemon(proxy.kubeconfig(tmp_path / "through-proxy"))
             return Led(stage, proxy, pid)
