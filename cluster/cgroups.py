@@ -1,0 +1,57 @@
+"""The control groups that pods run in. The kernel ends their processes, but keeps the empty groups: they are removed.
+
+containerd makes one group per container, named after it, below one of its own that another containerd may use as well:
+so only those are removed whose containers the cluster's containerd knows.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cluster.layout import Layout
+
+MOUNTED = Path("/sys/fs/cgroup")
+PARENT = "k8s.io"
+EMPTY_WITHIN = 10.0
+"""Seconds for the kernel to let go of groups whose processes were just ended."""
+
+
+def remove(layout: Layout) -> None:
+    """Remove the groups of this cluster's containers. Raises TimeoutError when a process is still in one."""
+    deadline = time.monotonic() + EMPTY_WITHIN
+    containers = set(_containers(layout))
+    for parent in (MOUNTED / PARENT, *MOUNTED.glob(f"*/{PARENT}")):
+        for container in containers:
+            for path, _, _ in os.walk(parent / container, topdown=False):
+                while not _removed(Path(path)):
+                    if time.monotonic() > deadline:
+                        raise TimeoutError(f"the control group {path} is still in use")
+                    time.sleep(0.02)
+        if containers:
+            with suppress(OSError):  # not there, or others have theirs in it
+                parent.rmdir()
+
+
+def _containers(layout: Layout) -> Iterator[str]:
+    """Names of containers and sandboxes, as containerd's folders of state and data have them."""
+    for folder in (
+        layout.run / "containerd/io.containerd.runtime.v2.task/k8s.io",
+        layout.var_lib / "containerd/io.containerd.runtime.v2.task/k8s.io",
+    ):
+        with suppress(FileNotFoundError):
+            yield from (entry.name for entry in folder.iterdir())
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True
