@@ -125,6 +125,7 @@ def test_sigterm_ends_it_cleanly_and_the_next_one_goes_on(led: Callable[..., Led
 
 def test_a_stopped_daemon_leaves_no_process_behind(led: Callable[..., Led]) -> None:
     found = led()
+    found.stage.wait_for(lambda: '"starts"' in found.stage.daemon_log.read_text("utf-8"), "the daemon to start")
     assert found.stage.stop_daemon() == 0
     with pytest.raises(ProcessLookupError):
         os.killpg(found.pid, 0)

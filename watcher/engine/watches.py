@@ -119,6 +119,11 @@ class Watches:
         with self._lock:
             return len(self._watches)
 
+    def asking(self) -> int:
+        """How many watches wait for an answer."""
+        with self._lock:
+            return sum(watch.asking for watch in self._watches.values())
+
     def tick(self) -> None:
         """Ask for whatever is due. Requests run in their own threads; a watch that still waits for one is left out."""
         now = self._clock.now().timestamp()

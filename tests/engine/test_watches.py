@@ -1,0 +1,295 @@
+"""Watches over the real fold, with a metrics server told what to answer: what is asked when, and what comes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.acting import until
+from tests.support.clock import HandClock
+from watcher.core.observed import WatchReading
+from watcher.core.readings import Answer, Failed, NoData, Query, Row, Series
+from watcher.core.rules import BoundRule
+from watcher.engine.watches import Key, Watches
+
+START = 1_000_000.0
+SECOND = timedelta(seconds=1)
+A, B = ("shop", "a"), ("shop", "b")
+
+
+def rule(id_: str = "http/errors", **changes: Any) -> BoundRule:
+    """Breached by values over 10; evaluated each second from the first on."""
+    fields: dict[str, Any] = {
+        "id": id_,
+        "description": "",
+        "query": f"q({id_})",
+        "threshold": {"above": 10},
+        "window": "1s",
+        "for": "0s",
+        "warmUp": "0s",
+        "interval": "1s",
+        "onBreach": "rollback",
+        "onNoData": "hold",
+        "onError": "hold",
+        "mode": "enforce",
+    }
+    return BoundRule.model_validate(fields | changes, strict=False)
+
+
+class Scripted:
+    """A metrics server: values by expression and time (1 where none is given); remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, dict[float, float]] = {}
+        self.failing: dict[str, Answer] = {}
+        self.down = False
+        self.raises = False
+        self.gate: threading.Event | None = None
+        self.asked: list[tuple[tuple[str, ...], float, float]] = []
+
+    def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
+        self.asked.append((tuple(sorted(q.expr for q in batch)), start.timestamp() - START, end.timestamp() - START))
+        if self.gate is not None:
+            self.gate.wait(5)
+        if self.raises:
+            raise RuntimeError("broken")
+        if self.down:
+            return {q.id: Failed("no answer") for q in batch}
+        return {q.id: self.failing.get(q.expr) or self._series(q.expr, start, end, step) for q in batch}
+
+    def _series(self, expr: str, start: datetime, end: datetime, step: timedelta) -> Series:
+        points: dict[float, float] = {}
+        at = start
+        while at <= end:
+            seconds = at.timestamp()
+            points[seconds] = self.values.get(expr, {}).get(seconds - START, 1.0)
+            at += step
+        return Series((Row({}, points),))
+
+
+class Set:
+    """A set of watches, its clock and its metrics server."""
+
+    def __init__(self) -> None:
+        self.clock = HandClock(START)
+        self.metrics = Scripted()
+        self.told: list[Key] = []
+        self.watches = Watches(self.metrics, self.clock, self.told.append)
+
+    def follow(self, key: Key, *rules: BoundRule, seconds: float = 600, begun: float = 0) -> None:
+        begins = START + begun
+        self.watches.follow(
+            key, rules, datetime.fromtimestamp(begins, UTC), datetime.fromtimestamp(START + seconds, UTC)
+        )
+
+    def at(self, seconds: float) -> None:
+        """Let it be so many seconds after the start, tick, and wait for what was asked."""
+        before = len(self.metrics.asked)
+        self.clock.seconds = START + seconds
+        self.watches.tick()
+        self.settle()
+        self.new = self.metrics.asked[before:]
+
+    def settle(self) -> None:
+        until(lambda: not self.watches.asking(), "the answers", 5)
+
+    def says(self, key: Key = A) -> WatchReading:
+        found = self.watches.reading(key)
+        assert found is not None
+        return found
+
+    def outcomes(self, key: Key = A) -> Mapping[str, str]:
+        return {report.id: report.outcome for report in self.says(key).reports}
+
+
+@pytest.fixture
+def one() -> Iterator[Set]:
+    found = Set()
+    yield found
+    found.watches.stop()
+
+
+def test_each_time_is_asked_for_once(one: Set) -> None:
+    one.follow(A, rule())
+    for seconds in (0.4, 1.0, 1.4, 1.9, 2.5):
+        one.at(seconds)
+    assert one.metrics.asked == [(("q(http/errors)",), 1, 1), (("q(http/errors)",), 2, 2)]
+
+
+def test_nothing_is_asked_before_the_warm_up_and_the_rule_is_pending(one: Set) -> None:
+    one.follow(A, rule(warmUp="5s"))
+    one.at(3)
+    assert one.new == []
+    assert one.outcomes() == {"http/errors": "pending"}
+    one.at(5)
+    assert [span[1:] for span in one.new] == [(5, 5)]
+
+
+def test_times_are_fixed_by_the_switch_whenever_the_watch_is_begun(one: Set) -> None:
+    one.clock.seconds = START + 7.6
+    one.follow(A, rule(interval="2s"), begun=0.3)
+    one.at(7.7)
+    # The first whole second after the switch is the origin.
+    assert [span[1:] for span in one.new] == [(3, 7)]
+
+
+def test_an_outage_folds_nothing_and_the_gap_is_caught_up_in_one_request(one: Set) -> None:
+    one.follow(A, rule(**{"for": "3s"}))
+    one.at(1)
+    one.metrics.down = True
+    one.metrics.values["q(http/errors)"] = dict.fromkeys([4.0, 5.0, 6.0, 7.0, 8.0], 50.0)
+    for seconds in range(2, 10):
+        one.at(seconds)
+    assert one.outcomes() == {"http/errors": "error"}
+    assert one.says().verdict == "hold"
+    one.metrics.down = False
+    one.at(10)
+    assert [span[1:] for span in one.new] == [(2, 10)]
+    assert one.says().verdict == "rollback"
+    assert one.says().late == pytest.approx(10 - 7)
+
+
+def test_a_resumed_watch_comes_to_what_a_live_one_came_to() -> None:
+    values = {float(n): 50.0 if n in (3, 4, 9, 10, 11) else 1.0 for n in range(1, 31)}
+    verdicts = []
+    for looks in ([float(n) for n in range(1, 31)], [30.0]):
+        one = Set()
+        one.metrics.values["q(http/errors)"] = values
+        one.follow(A, rule(**{"for": "2s"}))
+        for seconds in looks:
+            one.at(seconds)
+        report = one.says().reports[0]
+        verdicts.append((one.says().verdict, report.breached_at, report.value))
+        one.watches.stop()
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0][:2] == ("rollback", START + 11)
+
+
+def test_what_is_due_together_travels_together_over_all_releases(one: Set) -> None:
+    shared = rule("http/shared")
+    one.follow(A, rule("http/a"), shared, rule("http/t", trafficQuery="traffic", trafficAtLeast=0))
+    one.follow(B, rule("http/b"), shared)
+    one.at(1)
+    exprs = ("q(http/a)", "q(http/b)", "q(http/shared)", "q(http/t)", "traffic")
+    assert one.new == [(exprs, 1, 1)]
+    assert set(one.outcomes(A).values()) == set(one.outcomes(B).values()) == {"pass"}
+
+
+def test_one_bad_query_does_not_blind_the_others(one: Set) -> None:
+    one.follow(A, rule("http/bad"), rule("http/none"), rule("http/good"))
+    one.metrics.failing = {"q(http/bad)": Failed("parse error", transient=False), "q(http/none)": NoData()}
+    one.at(1)
+    assert one.outcomes() == {"http/bad": "error", "http/none": "noData", "http/good": "pass"}
+    assert one.says().verdict == "hold"
+
+
+def test_a_verdict_is_latched(one: Set) -> None:
+    one.follow(A, rule())
+    one.metrics.values["q(http/errors)"] = {2.0: 50.0}
+    for seconds in (1, 2, 3, 4):
+        one.at(seconds)
+    assert one.says().verdict == "rollback"
+    one.metrics.down = True
+    one.at(5)
+    assert one.says().verdict == "rollback"
+
+
+def test_a_metrics_adapter_that_fails_is_blindness_and_not_the_end(one: Set) -> None:
+    one.follow(A, rule())
+    one.metrics.raises = True
+    one.at(1)
+    assert one.outcomes() == {"http/errors": "error"}
+    assert one.says().verdict == "hold"
+    one.metrics.raises = False
+    one.at(2)
+    assert one.outcomes() == {"http/errors": "pass"}
+
+
+def test_a_query_that_is_left_unanswered_is_an_error(one: Set) -> None:
+    class Forgetful(Scripted):
+        def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
+            return {}
+
+    watches = Watches(Forgetful(), one.clock, one.told.append)
+    watches.follow(A, [rule()], datetime.fromtimestamp(START, UTC), datetime.fromtimestamp(START + 60, UTC))
+    one.clock.seconds = START + 1
+    watches.tick()
+    until(lambda: watches.reading(A) is not None, "a reading")
+    found = watches.reading(A)
+    assert found is not None
+    assert [r.outcome for r in found.reports] == ["error"]
+    watches.stop()
+
+
+def test_a_watch_that_still_waits_for_an_answer_is_not_asked_again(one: Set) -> None:
+    one.follow(A, rule())
+    one.follow(B, rule("http/other"), begun=0.5)
+    one.metrics.gate = threading.Event()
+    one.clock.seconds = START + 1
+    one.watches.tick()
+    one.clock.seconds = START + 3
+    one.watches.tick()
+    until(lambda: len(one.metrics.asked) == 2, "both to be asked")
+    one.metrics.gate.set()
+    one.settle()
+    assert one.metrics.asked == [(("q(http/errors)",), 1, 1), (("q(http/other)",), 2, 3)]
+    one.at(3)
+    assert [span[1:] for span in one.new] == [(2, 3)]
+
+
+@pytest.mark.parametrize("seconds", [5, 5.5])
+def test_the_end_is_said_once_the_last_time_was_answered(one: Set, seconds: float) -> None:
+    one.follow(A, rule(), seconds=seconds)
+    for at in range(1, 5):
+        one.at(at)
+    assert not one.says().ended
+    one.at(seconds)
+    assert one.says().ended
+    assert one.says().verdict == "pass"
+
+
+def test_blindness_to_the_end_is_inconclusive_and_an_extension_goes_on(one: Set) -> None:
+    one.follow(A, rule(), seconds=5)
+    one.metrics.down = True
+    for at in range(1, 6):
+        one.at(at)
+    assert one.says().ended
+    assert one.says().verdict == "inconclusive"
+    one.metrics.down = False
+    one.follow(A, rule(), seconds=10)
+    one.at(6)
+    assert not one.says().ended
+    one.at(10)
+    assert one.says().ended
+    assert one.says().verdict == "pass"
+
+
+def test_the_worker_is_told_what_is_new_and_not_what_is_not(one: Set) -> None:
+    one.follow(A, rule())
+    one.metrics.values["q(http/errors)"] = {3.0: 50.0}
+    for at in (1, 2):
+        one.at(at)
+    assert one.told == [A]
+    one.at(3)
+    assert one.told == [A, A]
+
+
+def test_a_release_without_rules_has_no_watch_and_a_forgotten_one_is_asked_no_more(one: Set) -> None:
+    one.follow(A)
+    assert one.watches.running() == 0
+    one.follow(B, rule())
+    one.watches.forget(B)
+    one.at(5)
+    assert one.new == []
+    assert one.watches.reading(B) is None
+
+
+def test_after_stopping_nothing_is_asked(one: Set) -> None:
+    one.follow(A, rule())
+    one.watches.stop()
+    one.at(5)
+    assert one.new == []
