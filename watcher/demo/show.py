@@ -63,7 +63,7 @@ class Show:
         seconds = time.monotonic() - self._began
         self._news.append((seconds, news))
         if not self._live:
-            self._console.print(f"{seconds:6.1f} s  {news}", highlight=False, markup=False)
+            self._console.print(f"{seconds:6.1f} s  {news}", highlight=False, markup=False, soft_wrap=True)
 
     def on_stage(self, stage: Stage) -> None:
         """The stage is set: from now on it can be looked at."""
@@ -77,6 +77,8 @@ class Show:
         """The Release as it is now."""
         before = self._release
         self._release = release
+        for flip in release.status.flips[len(before.status.flips) if before else 0 :]:
+            self.say(f"the selector moved from {flip.from_} to {flip.to}: {flip.reason}")
         message = f"{release.phase.value}: {release.status.message}"
         if before is None or message != f"{before.phase.value}: {before.status.message}":
             self.say(message)
@@ -97,7 +99,8 @@ class Show:
 
     def _clients(self, traffic: Traffic) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        last = traffic.seconds[-1] if traffic.seconds else None
+        # The second that runs is not over: the one before it is the last that can be judged.
+        last = traffic.seconds[-2] if len(traffic.seconds) > 1 else None
         who = Text("nobody", "dim")
         if last and last.colors:
             total = sum(last.colors.values())
@@ -124,7 +127,7 @@ class Show:
 def _bars(traffic: Traffic) -> Text:
     """A minute of traffic, a character a second: the colour that served, red where requests failed."""
     bars = Text()
-    for second in traffic.seconds[-60:]:
+    for second in traffic.seconds[-61:-1]:
         color = max(second.colors, key=lambda c: second.colors[c], default="")
         share = second.failed / second.requests if second.requests else 0.0
         style = "bold red" if share > 0.005 else _STYLES.get(color, "dim")

@@ -13,7 +13,7 @@ from typing import Any
 from watcher.core.application import COLORS, Application, Check, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, RunCheck, Target, Wake
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
-from watcher.core.lifecycle.turn import RETRY, Step, Turn
+from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.observed import DeploymentView, Other
 from watcher.core.release import CheckRecord, Colors, Phase, Pinned
 from watcher.core.windows import closed_because, next_opening
@@ -239,7 +239,7 @@ def _failed_deploy(turn: Turn, found: Diagnosis) -> Step:
         if key not in turn.observed.logs and not turn.overdue(turn.app.spec.deadlines.deploying + LOGS_PATIENCE):
             return turn.stay(FetchLogs(found.pod, found.container, previous=True), wake=RETRY)
         logs = turn.observed.logs.get(key, "")
-    last = f" Its last lines: {logs}" if logs else ""
+    last = f" Its last lines: {one_line(logs)}" if logs else ""
     message = f"Deploying {turn.version} to {turn.colors.to} failed: {found.message}.{last} Traffic never moved."
     return turn.fail(found.reason, message, evidence={"diagnosis": found.message, "logs": logs})
 
@@ -302,7 +302,7 @@ def _patience(check: Check) -> timedelta:
 
 def _failed_check(turn: Turn, record: CheckRecord) -> Step:
     checks = (*turn.status.checks, record)
-    said = f" (it answered: {record.output})" if record.output else ""
+    said = f" (it answered: {one_line(record.output)})" if record.output else ""
     why = f"{record.message.removesuffix('.')}{said}"
     evidence: dict[str, object] = {"check": record.id, "output": record.output}
     if turn.status.switched_at:

@@ -188,3 +188,8 @@ PhaseStep = Callable[[Turn], Step]
 def times(count: int) -> str:
     """`once`, `3 times`."""
     return "once" if count == 1 else f"{count} times"
+
+
+def one_line(text: str) -> str:
+    """Somebody else's text as part of a sentence."""
+    return " | ".join(line.strip() for line in text.splitlines() if line.strip())
