@@ -44,6 +44,12 @@ def only(directory: str, kind: str) -> Manifest:
     return found
 
 
+def named(directory: str, kind: str, name: str) -> Manifest:
+    """The object of a kind and a name."""
+    (found,) = [one for one in of_kind(directory, kind) if one["metadata"]["name"] == name]
+    return found
+
+
 def container(directory: str) -> Manifest:
     """The daemon's container."""
     (found,) = only(directory, "Deployment")["spec"]["template"]["spec"]["containers"]

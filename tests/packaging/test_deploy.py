@@ -15,6 +15,7 @@ from tests.packaging.rendered import (
     WHOLE_CLUSTER,
     container,
     mounted,
+    named,
     of_kind,
     only,
     parse,
@@ -108,11 +109,11 @@ def test_every_port_is_the_one_that_the_daemon_listens_on(directory: str) -> Non
 
 
 @everywhere
-def test_one_pod_at_a_time_runs_without_any_privilege(directory: str) -> None:
+def test_two_replicas_run_without_any_privilege(directory: str) -> None:
     deployment = only(directory, "Deployment")["spec"]
     pod = deployment["template"]["spec"]
 
-    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    assert deployment["replicas"] == 2, "one acts, the other waits for its Lease"
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] > 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -136,22 +137,30 @@ def test_a_service_of_the_namespace_cannot_become_a_setting(directory: str, tmp_
 
 @everywhere
 def test_the_account_that_the_pod_uses_is_the_one_that_has_the_rights(directory: str) -> None:
-    kind = "Cluster" if directory == WHOLE_CLUSTER else ""
     account = only(directory, "ServiceAccount")["metadata"]
-    binding = only(directory, f"{kind}RoleBinding")
-    (subject,) = binding["subjects"]
+    bindings = [one for one in render(directory) if one["kind"].endswith("RoleBinding")]
+    roles = {(one["kind"], one["metadata"]["name"]) for one in render(directory) if one["kind"].endswith("Role")}
 
     assert only(directory, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
-    assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
-    assert binding["roleRef"]["kind"] == f"{kind}Role"
-    roles = {one["metadata"]["name"] for one in of_kind(directory, f"{kind}Role")}
-    assert binding["roleRef"]["name"] in roles
+    assert len(bindings) == 2, "one for the applications, one for the Lease"
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in roles
+        assert binding["subjects"] == [{"kind": "ServiceAccount", **{k: account[k] for k in ("name", "namespace")}}]
+
+
+@everywhere
+def test_the_lease_that_the_role_names_is_the_one_that_the_daemon_takes(directory: str) -> None:
+    role = named(directory, "Role", "bluegreen-watcher-lease")
+    (name,) = {name for rule in role["rules"] for name in rule.get("resourceNames", ())}
+
+    assert name == Settings().lease.name
+    assert {verb for rule in role["rules"] if "resourceNames" not in rule for verb in rule["verbs"]} == {"create"}
 
 
 def test_both_ways_to_install_give_the_same_rights() -> None:
-    (whole,) = [r for r in of_kind(WHOLE_CLUSTER, "ClusterRole") if r["metadata"]["name"] == "bluegreen-watcher"]
+    whole = named(WHOLE_CLUSTER, "ClusterRole", "bluegreen-watcher")
 
-    assert rules_of(only(ONE_NAMESPACE, "Role")) == rules_of(whole)
+    assert rules_of(named(ONE_NAMESPACE, "Role", "bluegreen-watcher")) == rules_of(whole)
 
 
 def test_the_overlay_for_one_namespace_has_nothing_of_the_whole_cluster() -> None:

@@ -1,4 +1,4 @@
-"""The daemon's role has every right that the daemon uses, and none that it does not."""
+"""The daemon's roles have every right that the daemon uses, and none that it does not."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.guard import Guard, guarded, right_for
-from tests.packaging.rendered import ONE_NAMESPACE, only, rules_of
+from tests.packaging.rendered import ONE_NAMESPACE, of_kind, rules_of
 from watcher.core.release import Phase
 from watcher.demo.platform import manifests
 from watcher.demo.stage import Stage
@@ -50,7 +50,7 @@ def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_an
     files.mkdir()
     (files / "application.yaml").write_text(APPLICATION, "utf-8")
     written = ("watcher.bluegreen.dev", "releases/status", "patch")
-    guard = Guard(rules_of(only(ONE_NAMESPACE, "Role")), conflicts={written})
+    guard = Guard({right for role in of_kind(ONE_NAMESPACE, "Role") for right in rules_of(role)}, conflicts={written})
     with Stage(config=(files,), rate=5.0) as stage:
         stage.stop_daemon()
         with guarded(stage.kubeconfig, tmp_path / "guarded", guard) as kubeconfig:
