@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -25,23 +25,21 @@ def configure_logging(form: Literal["auto", "json", "text"], level: str) -> None
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ExtraAdder(),
-        redact,
     ]
     if json:
         # Without local variables: they may hold secrets.
         transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        shared.append(structlog.processors.ExceptionRenderer(transformer))
+        errors: Any = structlog.processors.ExceptionRenderer(transformer)
         last: Any = structlog.processors.JSONRenderer()
     else:
+        errors = structlog.processors.format_exc_info
         last = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         )
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared[:4],
-            redact,
+            *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -49,10 +47,12 @@ def configure_logging(form: Literal["auto", "json", "text"], level: str) -> None
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared[:6],
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([shared[6]] if json else []),
+            errors,
+            # After the errors have become text: what they say may be what must not be shown.
+            redact,
             last,
         ],
     )
@@ -68,10 +68,17 @@ def configure_logging(form: Literal["auto", "json", "text"], level: str) -> None
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Cut what looks like a secret, by its key or by its form."""
     for key, value in event.items():
-        if _SECRET_KEY.search(key) and isinstance(value, str):
-            event[key] = "[cut]"
-        elif isinstance(value, str):
-            for pattern, instead in _SECRET_TEXT:
-                value = pattern.sub(instead, value)  # noqa: PLW2901
-            event[key] = value
+        event[key] = "[cut]" if _SECRET_KEY.search(key) and isinstance(value, str) else _redacted(value)
     return event
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        for pattern, instead in _SECRET_TEXT:
+            value = pattern.sub(instead, value)
+        return value
+    if isinstance(value, Mapping):
+        return redact(None, "", {str(key): inner for key, inner in value.items()})
+    if isinstance(value, list | tuple):
+        return [_redacted(inner) for inner in value]
+    return value
