@@ -5,7 +5,6 @@ What a server that misbehaves does to the adapter is tested against servers that
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,30 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.cluster_api.harness import embedded
+from tests.support.api import kubeconfig, teach
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.demo.files import shipped
-
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-
-
-def kubeconfig(path: Path, server: str) -> Path:
-    """Credentials for a server that asks for none."""
-    body = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "it", "cluster": {"server": server}}],
-        "users": [{"name": "it", "user": {}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "current-context": "it",
-    }
-    path.write_text(json.dumps(body), "utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         connection = Connection(path)
         stack.callback(connection.close)
         with suppress(Conflict):
-            connection.create(CRDS, YAML(typ="safe", pure=True).load(shipped("deploy/crd.yaml").read_text("utf-8")))
+            teach(connection)
         yield path
 
 

@@ -1,0 +1,207 @@
+"""Telling is not doing (S11): nothing waits for it, it is tried again, and a key is told once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.adapters.conftest import Server, reply
+from tests.support.acting import until
+from tests.support.api import api_server, kubeconfig
+from watcher.adapters.errors import Conflict
+from watcher.adapters.kubernetes import paths
+from watcher.adapters.kubernetes.connection import Connection
+from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.notifications import Channel
+from watcher.core.effects import Tell
+from watcher.core.release import Release, Spec
+from watcher.engine.teller import Teller
+
+NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
+FLIP = Tell("flip/1", "Switched", "Traffic moved from blue to green.", evidence={"from": "blue", "to": "green"})
+BACK = Tell("flip/2", "SwitchedBack", "Traffic moved back.", "warning")
+RELEASE = Release(
+    name="shop-x7k2p",
+    namespace="prod",
+    uid="5a1ff0",
+    resource_version="1",
+    created_at=NOW,
+    spec=Spec(application="shop", version="2.4.1"),
+)
+SERVICE = {"apiVersion": "v1", "kind": "Service", "name": "shop", "namespace": "prod", "uid": "77aa"}
+
+Start = Callable[..., Teller]
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    with api_server(tmp_path_factory.mktemp("api")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def start(api: Connection) -> Iterator[Start]:
+    """Start a teller in a namespace without Events."""
+    for item in api.get(paths.events("prod")).get("items") or ():
+        api.delete(f"{paths.events('prod')}/{item['metadata']['name']}")
+    with suppress(Conflict):
+        api.create("/api/v1/namespaces", {"metadata": {"name": "prod"}})
+    made: list[Teller] = []
+
+    def begin(*channels: Channel, hands: Hands | None = None) -> Teller:
+        made.append(Teller(hands or Hands(api), lambda: channels))
+        made[-1].start()
+        return made[-1]
+
+    yield begin
+    for teller in made:
+        teller.stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[Server] = []
+
+    def begin(script: Callable[..., Any]) -> Server:
+        servers.append(Server(script))
+        return servers[-1]
+
+    yield begin
+    for server in servers:
+        server.close()
+
+
+def good(_: Any, send: Any, __: Any) -> None:
+    send(reply(200))
+
+
+def hang(_: Any, __: Any, stopped: threading.Event) -> None:
+    stopped.wait(20)
+
+
+def events(api: Connection) -> list[dict[str, Any]]:
+    return list(api.get(paths.events("prod"))["items"])
+
+
+def keys(server: Server) -> list[str]:
+    return [json.loads(asked.body)["key"] for asked in server.asked]
+
+
+def test_what_happened_is_told_to_channels_and_on_release_and_service(
+    start: Start, serve: Serve, api: Connection
+) -> None:
+    hook = serve(good)
+    start(Channel("team-chat", hook.url)).tell(RELEASE, FLIP, NOW, SERVICE)
+    until(lambda: len(events(api)) == 2 and hook.asked, "both Events and the notification")
+    assert {e["involvedObject"]["kind"] for e in events(api)} == {"Release", "Service"}
+    assert {e["reason"] for e in events(api)} == {"Switched"}
+    document = json.loads(hook.asked[0].body)
+    assert document["message"] == FLIP.message
+    assert document["evidence"] == {"from": "blue", "to": "green"}
+    assert document["version"] == "2.4.1"
+    assert hook.asked[0].method == "POST"
+
+
+def test_a_key_is_told_once(start: Start, serve: Serve, api: Connection) -> None:
+    hook = serve(good)
+    teller = start(Channel("team-chat", hook.url))
+    for tell in (FLIP, FLIP, BACK, FLIP):
+        teller.tell(RELEASE, tell, NOW, SERVICE)
+    until(lambda: len(events(api)) == 4 and len(hook.asked) == 2, "four Events and two notifications")
+    assert sorted(keys(hook)) == ["5a1ff0/flip/1", "5a1ff0/flip/2"]
+
+
+def test_a_key_that_an_earlier_life_told_is_not_told_again(start: Start, serve: Serve, api: Connection) -> None:
+    hook = serve(good)
+    start(Channel("team-chat", hook.url)).tell(RELEASE, FLIP, NOW, None)
+    until(lambda: len(events(api)) == 1 and hook.asked, "the Event and the notification")
+    later = start(Channel("team-chat", hook.url))
+    for tell in (FLIP, BACK):
+        later.tell(RELEASE, tell, NOW, None)
+    until(lambda: len(hook.asked) == 2, "the news")
+    assert keys(hook) == ["5a1ff0/flip/1", "5a1ff0/flip/2"]
+    assert len(events(api)) == 2
+
+
+def test_a_channel_that_hangs_delays_neither_the_caller_nor_the_others_nor_the_events(
+    start: Start, serve: Serve, api: Connection
+) -> None:
+    stuck, hook = serve(hang), serve(good)
+    teller = start(Channel("stuck", stuck.url), Channel("team-chat", hook.url))
+    began = time.monotonic()
+    for n in range(50):
+        teller.tell(RELEASE, Tell(f"k/{n}", "Said", f"{n}"), NOW, None)
+    assert time.monotonic() - began < 0.5, "telling waits for something"
+    until(lambda: len(hook.asked) == 50 and len(events(api)) == 50, "all of it", 20)
+    assert stuck.asked
+
+
+def test_an_api_server_that_hangs_delays_no_caller(start: Start, serve: Serve, tmp_path: Path) -> None:
+    stuck, hook = serve(hang), serve(good)
+    connection = Connection(kubeconfig(tmp_path / "kubeconfig", stuck.url), deadline=0.5)
+    teller = start(Channel("team-chat", hook.url), hands=Hands(connection))
+    began = time.monotonic()
+    for tell in (FLIP, BACK):
+        teller.tell(RELEASE, tell, NOW, SERVICE)
+    assert time.monotonic() - began < 0.4
+    until(lambda: hook.asked, "the notification although the API server hangs")
+
+
+def test_a_channel_that_fails_is_tried_again(start: Start, serve: Serve) -> None:
+    def late(asked: Any, send: Any, _: Any) -> None:
+        answers.append(asked.path)
+        send(reply(503 if len(answers) < 3 else 204))
+
+    answers: list[str] = []
+    hook = serve(late)
+    start(Channel("team-chat", hook.url)).tell(RELEASE, FLIP, NOW, None)
+    until(lambda: len(hook.asked) == 3, "the third attempt")
+    assert set(keys(hook)) == {"5a1ff0/flip/1"}
+
+
+def test_a_channel_that_refuses_for_good_is_not_asked_again(
+    start: Start, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: Any, send: Any, __: Any) -> None:
+        send(reply(404))
+
+    hook, other = serve(refuse), serve(good)
+    teller = start(Channel("team-chat", hook.url), Channel("other", other.url))
+    teller.tell(RELEASE, FLIP, NOW, None)
+    until(lambda: hook.asked and other.asked, "the notifications")
+    threading.Event().wait(0.8)  # longer than the first wait between two attempts
+    assert len(hook.asked) == 1
+    assert hook.url not in capsys.readouterr().out
+
+
+def test_a_secret_address_is_read_for_each_message(start: Start, serve: Serve, tmp_path: Path) -> None:
+    first, second = serve(good), serve(good)
+    file = tmp_path / "url"
+    file.write_text(first.url + "\n", "utf-8")
+    teller = start(Channel("team-chat", url_file=file))
+    teller.tell(RELEASE, FLIP, NOW, None)
+    until(lambda: first.asked, "the first place")
+    file.write_text(second.url, "utf-8")
+    teller.tell(RELEASE, BACK, NOW, None)
+    until(lambda: second.asked, "the second place")
+
+
+def test_stopping_delivers_what_waits_and_does_not_wait_for_what_hangs(
+    start: Start, serve: Serve, api: Connection
+) -> None:
+    teller = start(Channel("stuck", serve(hang).url))
+    for tell in (FLIP, BACK):
+        teller.tell(RELEASE, tell, NOW, None)
+    began = time.monotonic()
+    teller.stop()
+    assert time.monotonic() - began < 3
+    assert len(events(api)) == 2
