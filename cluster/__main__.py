@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cluster import holder
 from cluster.holder import CannotRun
-from cluster.layout import Layout
-from cluster.up import down, up
+from cluster.layout import Layout, binaries
+from cluster.up import down, keep_logs, up
 
 
 def main() -> int:
@@ -19,7 +19,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     bring = commands.add_parser("up", help="bring the cluster up; prints the path of its kubeconfig")
     bring.add_argument("--image", action="append", type=Path, default=[], help="docker-archive to load into the node")
-    commands.add_parser("down", help="end it and remove all that it left")
+    end = commands.add_parser("down", help="end it and remove all that it left")
+    end.add_argument("--keep-logs", action="store_true", help="put its logs into the cache folder first")
     inside = commands.add_parser("enter", help="run a command in the cluster's network")
     inside.add_argument("rest", nargs=argparse.REMAINDER)
     given = parser.parse_args()
@@ -31,6 +32,8 @@ def main() -> int:
             up(layout, given.image)
             sys.stdout.write(f"{layout.kubeconfig}\n")
         elif given.command == "down":
+            if given.keep_logs:
+                keep_logs(layout)
             down(layout)
         else:
             return _enter(layout, given.rest)
@@ -46,6 +49,7 @@ def _enter(layout: Layout, command: list[str]) -> int:
     if held is None:
         raise CannotRun("no cluster is up: cluster/up")
     os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+    os.environ["PATH"] = f"{binaries()}:{os.environ.get('PATH', '')}"  # its kubectl first
     arguments = ["nsenter", f"--target={held.pid}", "--net", "--", *command]
     os.execvp(arguments[0], arguments)  # noqa: S606 - an argument list, and no shell
 

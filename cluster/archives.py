@@ -51,7 +51,7 @@ def write_pause(program: Path, name: str, into: Path) -> None:
 
 
 def write_variants(archive: Path, variants: Sequence[Variant], into: Path) -> None:
-    """An archive with these variants of the one image in `archive`."""
+    """An archive with the one image in `archive`, as it is, and these variants of it."""
     with tarfile.open(archive) as source, tarfile.open(into, "w") as target:
         (manifest,) = json.loads(_read(source, "manifest.json"))
         config: dict[str, Any] = json.loads(_read(source, manifest["Config"]))
@@ -64,7 +64,8 @@ def write_variants(archive: Path, variants: Sequence[Variant], into: Path) -> No
                 raise ValueError(f"{archive}: {name} is not a file")
             target.addfile(entry, content)
             layers.append(entry.name)
-        _finish(target, [(one.name, _varied(config, one), layers) for one in variants])
+        given = [(name, config, layers) for name in manifest["RepoTags"]]
+        _finish(target, [*given, *((one.name, _varied(config, one), layers) for one in variants)])
 
 
 def _varied(config: Mapping[str, Any], variant: Variant) -> dict[str, Any]:

@@ -44,8 +44,24 @@ class Holder:
         """The prefix of a command that is to run as a part of the cluster."""
         return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--pid", "--"]
 
+    def can_overlay(self, folder: Path) -> bool:
+        """Whether the file system of this folder can carry an overlay."""
+        try:
+            self.run(
+                f"""
+                cd {folder}
+                mkdir overlay overlay/lower overlay/upper overlay/work overlay/merged
+                cd overlay
+                mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay merged
+                umount merged
+                """
+            )
+        except CannotRun:
+            return False
+        return True
+
     def run(self, script: str) -> None:
-        """Run a shell script inside, to its end."""
+        """Run a shell script inside, to its end. Raises CannotRun with what it said."""
         done = subprocess.run(
             [*self.enter(), "sh", "-euc", script], capture_output=True, text=True, timeout=60, check=False
         )

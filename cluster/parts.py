@@ -93,12 +93,12 @@ def kube_proxy(layout: Layout, binaries: Path) -> list[str]:
     return [str(binaries / "kube-proxy"), f"--config={layout.config / 'kube-proxy.json'}"]
 
 
-def write_config(layout: Layout) -> None:
+def write_config(layout: Layout, snapshotter: str) -> None:
     """Write the files that the command lines above name. JSON is YAML, and needs no library to be written."""
     layout.config.mkdir()
     network = layout.config / "cni"
     network.mkdir()
-    (layout.config / "containerd.toml").write_text(_containerd_toml(layout, network), "utf-8")
+    (layout.config / "containerd.toml").write_text(_containerd_toml(network, snapshotter), "utf-8")
     (layout.config / "resolv.conf").write_text(f"nameserver {NODE_IP}\n", "utf-8")
     _json(network / "10-pods.conflist", _NETWORK)
     _json(layout.config / "kubelet.json", _kubelet_config(layout))
@@ -109,10 +109,10 @@ def _json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
-def _containerd_toml(layout: Layout, network: Path) -> str:
+def _containerd_toml(network: Path, snapshotter: str) -> str:
     """`restrict_oom_score_adj`: lowering that score may be forbidden, and every sandbox would fail.
 
-    `native`: overlayfs is not there on every machine. The folders are below /run and /var/lib as the cluster sees them.
+    The folders are below /run and /var/lib as the cluster sees them.
     """
     return f"""\
 version = 2
@@ -139,7 +139,7 @@ bin_dir = "{CNI_PLUGINS}"
 conf_dir = "{network}"
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
+snapshotter = "{snapshotter}"
 default_runtime_name = "runc"
 
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]

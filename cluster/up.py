@@ -113,10 +113,12 @@ def _up(layout: Layout, images: Sequence[Path]) -> None:
     say(f"bringing up Kubernetes {kubernetes_version()} in {layout.home}")
     layout.logs.mkdir()
     credentials.write(layout)
-    parts.write_config(layout)
     sandbox = layout.home / "pause.tar"
     archives.write_pause(found / "pause", SANDBOX_IMAGE, sandbox)
     held = holder.start(layout, found / "pause")
+    # Not every machine has overlayfs; without it each container gets a copy of its image's files.
+    snapshotter = "overlayfs" if held.can_overlay(layout.home) else "native"
+    parts.write_config(layout, snapshotter)
     run = _Starting(layout, held)
 
     etcd = run.start("etcd", parts.etcd(layout))
@@ -132,7 +134,7 @@ def _up(layout: Layout, images: Sequence[Path]) -> None:
     kubelet = run.start("kubelet", parts.kubelet(layout, found))
     for archive in (sandbox, *images):
         began = time.monotonic()
-        _load(held, archive)
+        _load(held, archive, snapshotter)
         say(f"loaded the images of {archive.name}, in {time.monotonic() - began:.1f} s")
     run.wait("kubelet", kubelet, lambda: _node_is_ready(held, kubectl))
 
@@ -159,9 +161,9 @@ def _node_is_ready(held: Holder, kubectl: Sequence[str]) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def _load(held: Holder, archive: Path) -> None:
+def _load(held: Holder, archive: Path, snapshotter: str) -> None:
     """Bring the images of an archive into the node."""
-    command = ["ctr", "--namespace=k8s.io", "images", "import", "--snapshotter=native", str(archive.resolve())]
+    command = ["ctr", "--namespace=k8s.io", "images", "import", f"--snapshotter={snapshotter}", str(archive.resolve())]
     done = subprocess.run([*held.enter(), *command], capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         raise CannotRun(f"could not load {archive}: {done.stderr.strip()}")
@@ -178,6 +180,8 @@ def keep_logs(layout: Layout) -> None:
 
 def down(layout: Layout) -> None:
     """End a cluster that is up, or was left half up, and remove all that it left. Does nothing when there is none."""
+    if os.geteuid() != 0:
+        raise CannotRun("must run as root")
     held = holder.find(layout)
     if held is not None:
         holder.end(held)

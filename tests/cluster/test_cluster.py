@@ -1,0 +1,52 @@
+"""The cluster is a real one, and the daemon has the rights in it that it needs, and no others."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.stage import DAEMON
+from tests.cluster.waiting import kubectl, read
+
+
+@pytest.mark.usefixtures("kubeconfig")
+def test_every_node_is_ready() -> None:
+    nodes = read("nodes")["items"]
+
+    assert nodes
+    for node in nodes:
+        (ready,) = (one for one in node["status"]["conditions"] if one["type"] == "Ready")
+        assert ready["status"] == "True", node["metadata"]["name"]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted() -> None:
+    pods = read("pods", "-n", DAEMON)["items"]
+    (wanted,) = read("deployments", "-n", DAEMON)["items"]
+
+    assert len(pods) == wanted["spec"]["replicas"]
+    for pod in pods:
+        (status,) = pod["status"]["containerStatuses"]
+        assert status["ready"], pod["metadata"]["name"]
+        assert status["restartCount"] == 0, pod["metadata"]["name"]
+
+
+@pytest.mark.usefixtures("daemon")
+@pytest.mark.parametrize(
+    ("verb", "what", "answer"),
+    [
+        ("patch", "services", "yes"),
+        ("patch", "deployments.apps", "yes"),
+        ("patch", "releases.watcher.bluegreen.dev/status", "yes"),
+        ("get", "secrets", "no"),
+        ("delete", "pods", "no"),
+        ("create", "pods", "no"),
+        ("create", "pods/exec", "no"),
+        ("patch", "releases.watcher.bluegreen.dev", "no"),
+    ],
+)
+def test_the_real_authorizer_grants_what_is_needed_and_nothing_more(verb: str, what: str, answer: str) -> None:
+    account = f"--as=system:serviceaccount:{DAEMON}:{DAEMON}"
+    resource, _, sub = what.partition("/")
+    told = kubectl("auth", "can-i", verb, resource, f"--subresource={sub}", account, "-n", "chat-good", check=False)
+
+    assert told.strip() == answer

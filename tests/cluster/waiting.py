@@ -1,0 +1,61 @@
+"""Waiting for something to be so, with a deadline, and kubectl with one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from watcher.adapters.errors import AdapterError
+
+POLL = 0.2
+
+
+def until(reached: Callable[[], bool], what: str, seconds: float = 60.0, last: Callable[[], str] = lambda: "") -> None:
+    """Look again and again. Fails with what it last was."""
+    ends = time.monotonic() + seconds
+    while True:
+        with suppress(AdapterError):
+            if reached():
+                return
+        if time.monotonic() > ends:
+            raise AssertionError(f"waited {seconds:g} s for {what}; {last()}")
+        time.sleep(POLL)
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers there, without any proxy that the environment may name."""
+    try:
+        with _direct.open(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def kubectl(*arguments: str, stdin: str | None = None, seconds: float = 60.0, check: bool = True) -> str:
+    """What kubectl prints. With `check`, fails with what it says when it does not succeed."""
+    done = subprocess.run(
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    if check:
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr.strip()}"
+    return done.stdout
+
+
+def apply(*objects: dict[str, Any]) -> None:
+    """Create or change objects."""
+    body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    kubectl("apply", "--filename=-", stdin=json.dumps(body))
+
+
+def read(*arguments: str) -> dict[str, Any]:
+    """An object, or a list."""
+    found: dict[str, Any] = json.loads(kubectl("get", "--output=json", *arguments))
+    return found
