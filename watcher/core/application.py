@@ -132,6 +132,38 @@ class Tests(Model):
         return self
 
 
+class HookHttp(Model):
+    """One HTTP request, sent once. Without a body it carries a JSON document that names the Release, its version,
+    both colours and its phase.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^/\s]")]
+    method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
+    headers: dict[str, str] = {}
+    body: str | None = None
+    expect: Expect = Expect()
+    timeout: PositiveDuration = timedelta(seconds=10)
+
+
+class Hook(Model):
+    """Something else that is told to act at a point of a release's life."""
+
+    name: Name | None = None
+    http: HookHttp
+
+    def title(self, index: int) -> str:
+        return self.name or f"{index}"
+
+
+class Hooks(Model):
+    """One after the other. A failing `pre` hook fails the Release; a failing `post` hook is told and undoes nothing."""
+
+    pre_deploy: list[Hook] = []
+    pre_switch: list[Hook] = []
+    post_switch: list[Hook] = []
+    post_rollback: list[Hook] = []
+
+
 class PodHealth(Model):
     """What the watch demands of the new colour's pods; it needs no Prometheus."""
 
@@ -199,6 +231,7 @@ class Spec(Model):
     windows: list[Window] = []
     freezes: list[Freeze] = []
     tests: Tests = Tests()
+    hooks: Hooks = Hooks()
     approval: Literal["none", "beforeSwitch"] = "none"
     watch: Watch = Watch()
     previous: Previous = Previous()

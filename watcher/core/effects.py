@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from watcher.core.application import Check
+from watcher.core.application import Check, Hook
 from watcher.core.release import Flip
 
-Target = Literal["preview", "live", "pods"]
-"""Where a check is aimed: at the preview Service, at the live one, or at each pod of the colour."""
+Target = Literal["preview", "live", "pods", "hook"]
+"""Where a check is aimed: the preview Service, the live one, or each pod of the colour; a hook names its own place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class SwapSelector:
 
 @dataclass(frozen=True, slots=True)
 class RunCheck:
-    """Run one check in the background; its result is observed later under `id`."""
+    """Run one check, or call one hook, in the background; its result is observed later under `id`."""
 
     id: str
-    check: Check
+    check: Check | Hook
     color: str
     target: Target
 

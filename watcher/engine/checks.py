@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import structlog
 
 from watcher.adapters.http_checks import HttpCheck, run_http_check
-from watcher.core.application import Check
+from watcher.core.application import Check, Hook, HookHttp
 from watcher.core.observed import CheckResult
 from watcher.engine.clock import Clock
 
@@ -46,7 +46,7 @@ class Checks:
             run = self._runs.get(key)
             return dict(run.results) if run else {}
 
-    def start(self, key: Key, id_: str, check: Check, urls: Sequence[str]) -> None:
+    def start(self, key: Key, id_: str, check: Check | Hook, urls: Sequence[str]) -> None:
         """Run one check against every URL; it passes when it passes on all. Asked again for the same id: nothing."""
         with self._lock:
             run = self._runs.setdefault(key, _Run())
@@ -68,7 +68,7 @@ class Checks:
             run.cancel.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, key: Key, run: _Run, id_: str, check: Check, urls: tuple[str, ...]) -> None:
+    def _run(self, key: Key, run: _Run, id_: str, check: Check | Hook, urls: tuple[str, ...]) -> None:
         try:
             result = _all(check, urls, run.cancel)
         except Exception as error:
@@ -80,7 +80,7 @@ class Checks:
             self._told(key)
 
 
-def _all(check: Check, urls: tuple[str, ...], cancel: threading.Event) -> CheckResult:
+def _all(check: Check | Hook, urls: tuple[str, ...], cancel: threading.Event) -> CheckResult:
     if not urls:
         return CheckResult(ok=False, message="there is nothing to send it to: no address is known")
     with ThreadPoolExecutor(min(8, len(urls)), thread_name_prefix="check-target") as pool:
@@ -90,11 +90,12 @@ def _all(check: Check, urls: tuple[str, ...], cancel: threading.Event) -> CheckR
     return CheckResult(ok=not bad, message=told.message, output=told.last_output if bad else "")
 
 
-def _request(check: Check, base: str) -> HttpCheck:
+def _request(check: Check | Hook, base: str) -> HttpCheck:
+    """The request at an address: a check's is repeated as it says, a hook's is sent once."""
     spec, expect = check.http, check.http.expect
     status = expect.status
-    return HttpCheck(
-        url=base + spec.path,
+    request = HttpCheck(
+        url=base if isinstance(spec, HookHttp) else base + spec.path,
         method=spec.method,
         headers=spec.headers,
         body=spec.body,
@@ -103,6 +104,11 @@ def _request(check: Check, base: str) -> HttpCheck:
         expect_json=expect.json_,
         max_latency=_seconds(expect.latency),
         timeout=spec.timeout.total_seconds(),
+    )
+    if isinstance(spec, HookHttp):
+        return replace(request, within=0.0)
+    return replace(
+        request,
         every=spec.every.total_seconds(),
         for_=spec.for_.total_seconds(),
         within=spec.within.total_seconds(),

@@ -16,7 +16,7 @@ from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.core.application import Application, other
+from watcher.core.application import Application, Hook, other
 from watcher.core.binding import bind_rules
 from watcher.core.effects import (
     CancelChecks,
@@ -38,6 +38,7 @@ from watcher.core.units import Invalid
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock
 from watcher.engine.config import Config
+from watcher.engine.hooks import introduced
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
 from watcher.engine.teller import Teller
@@ -299,7 +300,7 @@ class Workers:
             case SwapSelector():
                 self._swap(release, pinned.application, effect)
             case RunCheck():
-                self._checks.start(key, effect.id, effect.check, self._targets(pinned.application, effect))
+                self._start_check(key, release, pinned.application, effect)
             case FetchLogs():
                 self._fetch_logs(key, effect)
 
@@ -334,12 +335,19 @@ class Workers:
         mark = effect.flip.mark(release.uid)
         hands.swap_selector(service, app.namespace, app.spec.selector_key, effect.flip, mark, self._clock.now())
 
-    def _targets(self, app: Application, effect: RunCheck) -> Sequence[str]:
+    def _start_check(self, key: Key, release: Release, app: Application, effect: RunCheck) -> None:
+        check = effect.check
+        if isinstance(check, Hook):
+            self._checks.start(key, effect.id, introduced(check, effect.id, release), (check.http.url,))
+        else:
+            self._checks.start(key, effect.id, check, self._targets(app, effect, check.http.port))
+
+    def _targets(self, app: Application, effect: RunCheck, number: int | None) -> Sequence[str]:
         """The base URLs that a check is aimed at."""
         service = self._caches.preview(app) if effect.target == "preview" else self._caches.service(app)
         if service is None:
             return ()
-        port = views.port_of(service, effect.check.http.port)
+        port = views.port_of(service, number)
         if port is None:
             return ()
         if effect.target != "pods":

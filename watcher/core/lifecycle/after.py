@@ -13,7 +13,8 @@ from typing import Any
 
 from watcher.core.effects import Effect, PointPreview, Tell
 from watcher.core.evaluation import RuleReport
-from watcher.core.lifecycle.before import run_stage, superseded
+from watcher.core.lifecycle.before import superseded
+from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import way_back
 from watcher.core.observed import WatchReading
@@ -122,7 +123,9 @@ def verifying(turn: Turn) -> Step:
         if late:
             return turn.go_back("VerifyDeadline", f"{turn.colors.to} did not keep a ready endpoint {late}")
         return turn.stay(*effects, wake=RETRY)
-    waits = run_stage(turn, "live", spec.tests.health, ["live", "pods"], deadline)
+    waits = run_stage(turn, "live", spec.tests.health, ["live", "pods"], deadline) or run_stage(
+        turn, "postSwitch", spec.hooks.post_switch, ["hook"], deadline, tolerant=True
+    )
     if waits:
         return waits[0], (*effects, *waits[1])
     message = f"{turn.version} is healthy on {turn.colors.to}; watched for {format_duration(turn.watch.duration)}."

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.core.application import COLORS, Application, Check, other
-from watcher.core.effects import Deploy, FetchLogs, PointPreview, RunCheck, Target, Wake
+from watcher.core.application import COLORS, Application, other
+from watcher.core.effects import Deploy, FetchLogs, PointPreview, Target, Wake
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
+from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.observed import DeploymentView, Other
-from watcher.core.release import CheckRecord, Colors, Phase, Pinned
+from watcher.core.release import Colors, Phase, Pinned
 from watcher.core.windows import closed_because, next_opening
 
 STAGES = ("smoke", "verification", "health")
@@ -201,6 +202,9 @@ def deploying(turn: Turn) -> Step:
     late = turn.overdue(turn.app.spec.deadlines.deploying)
     if side.deployment is None:
         return turn.fail("NoDeployment", f"Deployment {name} was deleted while {turn.version} was deployed to it.")
+    waits = run_stage(turn, "preDeploy", turn.app.spec.hooks.pre_deploy, ["hook"], turn.app.spec.deadlines.deploying)
+    if waits:
+        return waits
     wanted = turn.release.spec.images
     have = {container: side.deployment.images.get(container) for container in wanted}
     if (
@@ -262,60 +266,13 @@ def testing(turn: Turn) -> Step:
         waits = run_stage(turn, stage, getattr(spec.tests, stage), [target], spec.deadlines.testing)
         if waits:
             return waits
+    waits = run_stage(turn, "preSwitch", spec.hooks.pre_switch, ["hook"], spec.deadlines.testing)
+    if waits:
+        return waits
     if spec.approval == "beforeSwitch" and not turn.release.spec.approve:
         message = f"{turn.version} passed its tests; waits for approval: watcher release approve {turn.release.name}"
         return turn.go(Phase.AWAITING_APPROVAL, message)
     return turn.go(Phase.SWITCHING, f"{turn.version} passed its tests; switches to {turn.colors.to}.")
-
-
-def run_stage(
-    turn: Turn, stage: str, checks: list[Check], targets: Sequence[Target], deadline: timedelta
-) -> Step | None:
-    """Run a stage's checks one after the other; None once all have passed."""
-    done = {record.id: record for record in turn.status.checks}
-    for index, check in enumerate(checks):
-        for target in targets:
-            id_ = f"{stage}/{check.title(index)}/{target}"
-            if id_ in done:
-                continue
-            result = turn.observed.checks.get(id_)
-            if result is None:
-                # Asked for even after the deadline: a worker that was away must not take that for a failure.
-                effect = RunCheck(id_, check, turn.colors.to, target)
-                return turn.stay(effect, message=f"Runs check {id_} on {turn.colors.to}.", wake=RETRY)
-            if result.running:
-                late = turn.overdue(deadline)
-                if late and turn.now - (result.since or turn.status.phase_since or turn.now) > _patience(check):
-                    return _failed_check(turn, CheckRecord(id=id_, ok=False, message=f"it did not end {late}"))
-                return turn.stay(wake=timedelta(seconds=1))
-            record = CheckRecord(id=id_, ok=result.ok, message=result.message, output=result.output)
-            if not result.ok:
-                return _failed_check(turn, record)
-            return turn.stay(message=f"Passed {id_}.", checks=(*turn.status.checks, record), wake=timedelta(0))
-    return None
-
-
-def _patience(check: Check) -> timedelta:
-    """The time that a check may take by its own settings."""
-    return check.http.within + check.http.for_ + 2 * check.http.timeout
-
-
-def _failed_check(turn: Turn, record: CheckRecord) -> Step:
-    checks = (*turn.status.checks, record)
-    said = f" (it answered: {one_line(record.output)})" if record.output else ""
-    why = f"{record.message.removesuffix('.')}{said}"
-    evidence: dict[str, object] = {"check": record.id, "output": record.output}
-    if turn.status.switched_at:
-        kept = Turn(
-            turn.release.model_copy(update={"status": turn.status.model_copy(update={"checks": checks})}),
-            turn.observed,
-            turn.now,
-        )
-        return kept.go_back(f"check/{record.id}", f"check {record.id} failed: {why}", evidence=evidence)
-    message = (
-        f"Check {record.id} of {turn.version} failed: {why}. Traffic never moved and stays on {turn.colors.from_}."
-    )
-    return turn.fail("TestsFailed", message, checks=checks, evidence=evidence)
 
 
 def awaiting_approval(turn: Turn) -> Step:

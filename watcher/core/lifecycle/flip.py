@@ -13,6 +13,7 @@ from typing import Any
 from watcher.core.application import other
 from watcher.core.effects import PointPreview, Scale, SwapSelector, Tell
 from watcher.core.lifecycle.before import interrupted, superseded
+from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
 from watcher.core.release import Flip, Phase
 from watcher.core.units import format_duration
@@ -221,6 +222,10 @@ def _read_back(turn: Turn, target: str) -> Step:
     if not turn.color(target).ready and not late:
         message = f"Traffic is back on {target}, and waits for its endpoints to be ready."
         return turn.stay(message=message, wake=RETRY)
+    hooks = turn.app.spec.hooks.post_rollback
+    waits = run_stage(turn, "postRollback", hooks, ["hook"], turn.app.spec.deadlines.verifying, tolerant=True)
+    if waits:
+        return waits
     why = turn.status.rollback.message if turn.status.rollback else "a rollback was asked for"
     seconds = max(0.0, (flip.at - turn.status.rollback.at).total_seconds()) if turn.status.rollback else 0.0
     whole = turn.previous_version if not turn.release.is_rollback_only else _running(turn, target)

@@ -1,0 +1,30 @@
+"""What a hook is sent: the Release introduces itself, unless the hook brings a body of its own."""
+
+from __future__ import annotations
+
+import json
+
+from watcher.core.application import Hook
+from watcher.core.release import Release
+
+
+def introduced(hook: Hook, id_: str, release: Release) -> Hook:
+    """The hook with its body filled in. The `key` is the same however often the hook is called for this Release."""
+    if hook.http.body is not None or hook.http.method == "GET":
+        return hook
+    colors = release.status.colors
+    document = {
+        "key": f"{release.uid}/{id_}",
+        "hook": id_,
+        "application": release.spec.application,
+        "namespace": release.namespace,
+        "release": release.name,
+        "version": release.spec.version,
+        "phase": release.phase.value,
+        "from": colors.from_ if colors else "",
+        "to": colors.to if colors else "",
+    }
+    http = hook.http.model_copy(
+        update={"body": json.dumps(document), "headers": {"Content-Type": "application/json"} | hook.http.headers}
+    )
+    return hook.model_copy(update={"http": http})
