@@ -29,7 +29,7 @@ def render(directory: str) -> tuple[Manifest, ...]:
     return tuple(parse(done.stdout))
 
 
-def parse(text: str) -> Iterator[Manifest]:
+def parse(text: str) -> Iterator[Any]:
     """Every document of a YAML text."""
     yield from YAML(typ="safe", pure=True).load_all(text)
 
