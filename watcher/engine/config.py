@@ -79,7 +79,7 @@ def with_environment(settings: Settings, environment: Mapping[str, str]) -> Sett
         f"WATCHER_{section}_{key}".upper().replace("-", "_"): (section, alias)
         for section in SECTIONS
         for key, info in type(getattr(settings, section)).model_fields.items()
-        if (alias := info.alias or key)
+        if (alias := info.alias or key) and info.annotation != dict[str, str]
     }
     for name, value in environment.items():
         if not name.startswith(tuple(f"WATCHER_{section.upper()}_" for section in SECTIONS)):
