@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from tests.packaging.reference import keys
-from tests.packaging.rendered import ROOT, parse
+from tests.packaging.rendered import ROOT, container, mounted, parse
 from watcher.cli.main import app
 from watcher.cli.release import REFUSALS, Exit
 from watcher.core.application import Spec
@@ -215,7 +216,7 @@ def test_every_path_named_exists(document: Path) -> None:
 def test_every_module_of_core_and_engine_is_in_the_table_of_words() -> None:
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     modules = [*(ROOT / "watcher/core").rglob("*.py"), *(ROOT / "watcher/engine").glob("*.py")]
-    plumbing = {"__init__", "models", "effects", "observed", "readings", "turn", "stages", "blind", "clock", "logging"}
+    plumbing = {"__init__", "models", "effects", "observed", "readings", "turn", "blind", "clock", "logging"}
     missing = [m.stem for m in modules if m.stem not in plumbing and str(m.relative_to(ROOT)) not in text]
 
     assert missing == []
@@ -234,7 +235,7 @@ def documented(name: str) -> dict[str, str]:
     ("name", "model"), [("applications.md", Spec), ("rules.md", Rule), ("settings.md", Settings)], ids=str
 )
 def test_the_table_has_every_key_with_its_default(name: str, model: type[BaseModel]) -> None:
-    as_above = re.compile(r"tests\.(verification|health)\[\]\.")
+    as_above = re.compile(r"(tests\.(verification|health)|hooks\.(preSwitch|postSwitch|postRollback))\[\]\.")
     wanted = {key: default for key, default in keys(model) if not as_above.match(key)}
 
     assert documented(name) == wanted
@@ -250,6 +251,8 @@ def test_every_reason_in_the_code_is_explained_and_refusals_are_marked() -> None
         r'(?:\.fail|go_back|Diagnosis)\(\s*"([A-Za-z/]+)"',
         r'\.end\(\s*Phase\.\w+,\s*"(\w+)"',
         r'return \(?\s*"([A-Z]\w+)",\s',
+        r'"(\w+)"\) (?:if|else)',
+        r'else \("\w+", "(\w+)"\)',
     )
     used = {found for pattern in patterns for found in re.findall(pattern, source)}
 
@@ -294,6 +297,22 @@ def test_the_examples_images_file_is_one_that_the_embedded_cluster_reads(tmp_pat
     file.write_text(text, "utf-8")
 
     assert Images(file).pull("shop:broken").command[-1] == "raise SystemExit(1)"
+
+
+def test_the_examples_kustomization_sets_image_files_and_the_address_of_prometheus(tmp_path: Path) -> None:
+    (text,) = [b.text for b in blocks(ROOT / "docs/settings.md") if "kind: Kustomization" in b.text]
+    for name in ("deploy", "rules"):
+        shutil.copytree(ROOT / name, tmp_path / "bluegreen-watcher" / name)
+    (tmp_path / "kustomization.yaml").write_text(text, "utf-8")
+    (tmp_path / "watcher.yaml").write_text("kind: Settings\n", "utf-8")
+    (tmp_path / "my-application.yaml").write_text("kind: Application\n", "utf-8")
+
+    directory = str(tmp_path)
+    variables = {row["name"]: row["value"] for row in container(directory)["env"]}
+    assert container(directory)["image"] == "registry.example/bluegreen-watcher:0.1.0"
+    assert variables["WATCHER_PROMETHEUS_URL"] == "http://prometheus.observability.svc:9090"
+    assert {"watcher.yaml", "my-application.yaml", "http.yaml"} <= set(mounted(directory))
+    assert "chatbot-platform.yaml" not in mounted(directory)
 
 
 def test_the_documents_speak_plainly() -> None:
