@@ -226,7 +226,9 @@ def test_a_server_that_is_started_again_is_found_again(
 ) -> None:
     found = follow(connect(f"http://127.0.0.1:{free_port}", 1))
     assert not found.informer.synced.wait(0.3)
-    server = serve(Script([[item("a", "blue", 1)]], []), None, free_port)
+    script = Script([[item("a", "blue", 1)]], [])
+    server = serve(script, None, free_port)
+    until(lambda: script.watched, "the watch to begin")
     found.sees(a="blue")
     server.close()
     serve(Script([[item("a", "green", 1)]], []), None, free_port)
@@ -239,9 +241,51 @@ def test_what_was_just_read_is_seen_at_once(
     found = follow(connect(serve(Script([[item("a", "blue", 1)]], [])).url, 5))
     found.sees(a="blue")
     snapshot = found.informer.all()
-    found.informer.put("a", "green")
+    found.informer.put("a", "green", "2")
     assert found.informer.get("a") == "green"
     assert snapshot["a"] == "blue"
+
+
+def test_an_answer_that_comes_late_does_not_hide_what_the_watch_brought_meanwhile(
+    connection: Connection, namespace: str, service: Callable[..., str], follow: Callable[..., Followed]
+) -> None:
+    service("a")
+    found = follow(connection, namespace)
+    found.sees(a="blue")
+    path = paths.services(namespace, "a")
+    ours = connection.patch(path, {"spec": {"selector": {"color": "ours"}}}, MERGE_PATCH)
+    connection.patch(path, {"spec": {"selector": {"color": "theirs"}}}, MERGE_PATCH)
+    found.sees(a="theirs")
+    found.informer.put("a", "ours", ours["metadata"]["resourceVersion"])
+    assert found.informer.get("a") == "theirs"
+
+
+def test_an_answer_that_comes_late_does_not_bring_back_what_was_deleted(
+    connection: Connection, namespace: str, service: Callable[..., str], follow: Callable[..., Followed]
+) -> None:
+    service("a")
+    found = follow(connection, namespace)
+    found.sees(a="blue")
+    ours = connection.get(paths.services(namespace, "a"))
+    connection.delete(paths.services(namespace, "a"))
+    found.sees()
+    found.informer.put("a", "blue", ours["metadata"]["resourceVersion"])
+    assert found.informer.get("a") is None
+    service("a")
+    found.sees(a="blue")
+
+
+def test_the_watch_wakes_for_what_was_put_before(
+    connection: Connection, namespace: str, service: Callable[..., str], follow: Callable[..., Followed]
+) -> None:
+    service("a")
+    found = follow(connection, namespace)
+    found.sees(a="blue")
+    patch = {"spec": {"selector": {"color": "green"}}}
+    written = connection.patch(paths.services(namespace, "a"), patch, MERGE_PATCH)
+    found.informer.put("a", "green", written["metadata"]["resourceVersion"])
+    until(lambda: len(found.told) == 2, "the wake-up")
+    assert found.told[1][2] == "green"
 
 
 def test_views_take_what_is_absent_for_unknown() -> None:

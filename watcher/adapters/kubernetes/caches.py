@@ -118,7 +118,7 @@ class Caches:
         """What was just read or written, so that the next look does not see an older one."""
         found = self._releases.get(release.namespace)
         if found is not None:
-            found.put(release.name, release)
+            found.put(release.name, release, release.resource_version)
 
     # -- the world ----------------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Caches:
 
     def remember_service(self, namespace: str, service: views.Service) -> None:
         """What was just read, so that the next look does not see an older one."""
-        self._namespaces[namespace].services.put(service.view.name, service)
+        self._namespaces[namespace].services.put(service.view.name, service, service.view.resource_version)
 
     def pods(self, app: Application, color: str) -> list[views.Pod]:
         """The pods of a colour."""

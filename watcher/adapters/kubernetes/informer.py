@@ -1,7 +1,8 @@
 """A cache of one kind in one namespace, kept by list and watch; and the wake-ups that its changes give.
 
 What always holds: the watch is only a wake-up. When it breaks, ends, or falls silent, the kind is listed anew, so the
-cache is never older than the re-list interval; between changes nothing is asked of the API server.
+cache is never older than the re-list interval; between changes nothing is asked of the API server. An object never
+becomes older between two lists, whatever the order in which readers and the watch report it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class Informer(Generic[T]):
         self._connection, self._path, self._parse, self._on_change = connection, path, parse, on_change
         self._query = dict(query or {})
         self._objects: Mapping[str, T] = {}
+        self._versions: dict[str, int] = {}
+        """The newest version known of each object; of one that was deleted, that of its end."""
+        self._put: set[str] = set()
+        """What readers put since the watch last spoke of it."""
         self._changing = threading.Lock()
         self._stop = threading.Event()
         self.synced = threading.Event()
@@ -69,15 +74,28 @@ class Informer(Generic[T]):
     def get(self, name: str) -> T | None:
         return self._objects.get(name)
 
-    def put(self, name: str, found: T | None) -> None:
-        """What the caller has just read itself; the watch will say the same later."""
+    def put(self, name: str, found: T, version: str) -> None:
+        """What the caller has just read or written itself, unless the watch brought something newer meanwhile. The
+        watch will say the same later, and that wakes even if nothing is new then.
+        """
         with self._changing:
-            changed = dict(self._objects)
-            if found is None:
-                changed.pop(name, None)
-            else:
-                changed[name] = found
-            self._objects = changed
+            if self._take(name, found, version):
+                self._put.add(name)
+
+    def _take(self, name: str, found: T | None, version: str) -> bool:
+        """Keep an object, or with None its end, if that is not older than what is known."""
+        # Versions of one kind can be compared as numbers (Kubernetes API concepts, "Resource versions").
+        number = int(version) if version.isdigit() else 0
+        if number and number < self._versions.get(name, 0):
+            return False
+        self._versions[name] = number
+        changed = dict(self._objects)
+        if found is None:
+            changed.pop(name, None)
+        else:
+            changed[name] = found
+        self._objects = changed
+        return True
 
     def _run(self) -> None:
         wait = FIRST_RETRY
@@ -100,10 +118,15 @@ class Informer(Generic[T]):
     def _list(self) -> str:
         answer = self._connection.get(self._path, **self._query)
         found: dict[str, T] = {}
+        versions: dict[str, int] = {}
         for raw in answer.get("items") or ():
-            found[raw["metadata"]["name"]] = self._parse(raw)
+            name, version = raw["metadata"]["name"], raw["metadata"]["resourceVersion"]
+            found[name] = self._parse(raw)
+            versions[name] = int(version) if version.isdigit() else 0
         with self._changing:
+            # The list is the truth, even if it seems older: a restored cluster counts anew.
             before, self._objects = self._objects, found
+            self._versions = versions
         self.seen_at = time.monotonic()
         self.synced.set()
         for name in before.keys() | found.keys():
@@ -133,8 +156,12 @@ class Informer(Generic[T]):
 
     def _apply(self, kind: str, raw: Mapping[str, Any]) -> None:
         name = raw["metadata"]["name"]
-        before = self._objects.get(name)
         after = None if kind == "DELETED" else self._parse(raw)
-        self.put(name, after)
-        if before != after:
+        with self._changing:
+            before = self._objects.get(name)
+            if not self._take(name, after, raw["metadata"]["resourceVersion"]):
+                return
+            was_put = name in self._put
+            self._put.discard(name)
+        if before != after or was_put:
             self._on_change(name, before, after)
