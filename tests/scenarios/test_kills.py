@@ -79,10 +79,10 @@ def test_killed_before_the_verdict_is_written_it_comes_to_the_same_verdict(led: 
 def test_a_breach_that_happens_while_it_is_down_is_found_and_rolled_back(led: Callable[..., Led]) -> None:
     found = led()
     stage = found.stage
+    rule = found.proxy.on("PATCH", STATUS, after(found.kill), body='"Watching"')
     with Selector(stage) as selector:
         release = stage.release(BAD)
-        stage.follow(release, lambda r: r.phase is Phase.WATCHING, 40, "the watch")
-        found.kill()
+        assert rule.struck.wait(40), stage.read(release).status.message
         failed = stage.load.snapshot().results["http_5xx"]
         stage.wait_for(lambda: stage.load.snapshot().results["http_5xx"] > failed + 40, "users to see errors", 30)
         assert stage.active() == "green"
@@ -113,7 +113,7 @@ def test_sigterm_ends_it_cleanly_and_the_next_one_goes_on(led: Callable[..., Led
     stage = found.stage
     with Selector(stage) as selector:
         release = stage.release(BAD)
-        stage.follow(release, lambda r: r.phase is Phase.WATCHING, 40, "the watch")
+        stage.follow(release, lambda r: r.status.switched_at is not None, 40, "the flip")
         assert stage.stop_daemon() == 0
         log = stage.daemon_log.read_text("utf-8")
         assert '"stopped"' in log

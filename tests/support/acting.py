@@ -39,14 +39,14 @@ ERRORS = {
                 "query": '(sum(rate(http_requests_total{namespace="{{ namespace }}",color="{{ color }}",code=~"5.."}'
                 "[{{ window }}])) or vector(0)) / sum(rate(http_requests_total{"
                 'namespace="{{ namespace }}",color="{{ color }}"}[{{ window }}]))',
-                "window": "4s",
+                "window": "3s",
+                "warmUp": "2s",
                 "threshold": {"above": "5%"},
-                "for": "1s",
             }
         ]
     },
 }
-"""Breached by BAD about six seconds after the flip."""
+"""Breached by BAD about three seconds after the flip."""
 
 
 def application(**spec: Any) -> dict[str, Any]:
