@@ -15,10 +15,10 @@ CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
 
 
-def etcd(layout: Layout) -> list[str]:
+def etcd(layout: Layout, binaries: Path) -> list[str]:
     """Data that nobody needs tomorrow is not synced to disk."""
     return [
-        "etcd",
+        str(binaries / "etcd"),
         f"--data-dir={layout.home / 'etcd'}",
         f"--listen-client-urls={ETCD}",
         f"--advertise-client-urls={ETCD}",

@@ -21,7 +21,6 @@ from cluster.holder import HIDDEN, CannotRun, Holder
 from cluster.layout import NODE_NAME, SANDBOX_IMAGE, Layout, binaries, cache, kubernetes_version
 
 TOOLS = {
-    "etcd": "etcd-server",
     "containerd": "containerd",
     "runc": "runc",
     "iptables": "iptables",
@@ -55,7 +54,7 @@ def check_machine(layout: Layout) -> None:
         hidden = [folder for folder in HIDDEN if path.is_relative_to(folder)]
         if hidden:
             raise CannotRun(f"{path} lies below {hidden[0]}, which the cluster has of its own: set XDG_CACHE_HOME")
-    if not (binaries() / "kubelet").exists():
+    if not (binaries() / "pause").exists():  # the last to be built
         raise CannotRun("Kubernetes is not built yet: cluster/build")
 
 
@@ -121,7 +120,7 @@ def _up(layout: Layout, images: Sequence[Path]) -> None:
     parts.write_config(layout, snapshotter)
     run = _Starting(layout, held)
 
-    etcd = run.start("etcd", parts.etcd(layout))
+    etcd = run.start("etcd", parts.etcd(layout, found))
     containerd = run.start("containerd", parts.containerd(layout))
     run.wait("etcd", etcd, lambda: _listens(held, ETCD_PORT))
     kubectl = [str(found / "kubectl"), f"--kubeconfig={layout.kubeconfig}", "--request-timeout=5s"]

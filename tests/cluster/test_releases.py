@@ -9,7 +9,7 @@ from tests.cluster.stage import DAEMON, Platform
 from tests.cluster.waiting import kubectl, until
 from watcher.core.release import Phase
 from watcher.demo.platform import manifests
-from watcher.demo.platform.ledger import Traffic
+from watcher.demo.platform.ledger import Outcome, Traffic
 
 
 def scenario(name: str) -> pytest.MarkDecorator:
@@ -17,7 +17,7 @@ def scenario(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("platform", [name], indirect=True)
 
 
-def let_down(traffic: Traffic, *, but: str = "") -> list[tuple[int, dict[str, int]]]:
+def let_down(traffic: Traffic, *, but: str = "") -> list[tuple[int, dict[Outcome, int]]]:
     """How clients were let down: seconds since they began, and what they got instead of an answer to their request."""
     fine = {"ok", but}
     found = []
