@@ -300,7 +300,8 @@ def _exit(release: Release, good: tuple[str, ...]) -> Exit:
     if release.phase.value in good:
         return Exit.COMPLETED
     if release.phase.value == "Failed":
-        return Exit.REFUSED if release.status.reason in REFUSALS else Exit.FAILED
+        refused = release.status.started_at is None and release.status.reason in REFUSALS
+        return Exit.REFUSED if refused else Exit.FAILED
     return Exit.ROLLED_BACK if release.phase.value == "RolledBack" else Exit.STOPPED
 
 

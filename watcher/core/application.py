@@ -222,7 +222,7 @@ class Deadlines(Model):
 
 
 class Spec(Model):
-    """See DESIGN.md 5 and docs/applications.md."""
+    """What docs/applications.md describes, key by key."""
 
     service: Name
     selector_key: Annotated[str, Field(min_length=1)] = "color"

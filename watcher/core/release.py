@@ -25,7 +25,7 @@ VERSION = "v1alpha1"
 
 
 class Phase(StrEnum):
-    """Where a Release is in its life (DESIGN.md 4)."""
+    """Where a Release is in its life (docs/releases.md)."""
 
     PENDING = "Pending"
     DEPLOYING = "Deploying"

@@ -163,8 +163,7 @@ def compose(
     pods: Mapping[str, views.Pod],
     slices: tuple[views.Slice, ...],
 ) -> World:
-    """Put the pieces together. A colour's endpoints are counted in the slices of a Service that selects it, and only
-    those of its own pods: right after a flip the slices may still name the other colour's."""
+    """Put the pieces together. A colour's endpoints are counted in the slices of a Service that selects it."""
     colors: dict[str, ColorView] = {}
     for color in COLORS:
         deployment = deployments.get(app.deployment(color))
@@ -174,13 +173,19 @@ def compose(
         for candidate in (service, preview):
             if candidate is None or candidate.view.selector.get(app.spec.selector_key) != color:
                 continue
-            ready = {n for s in slices if s.service == candidate.view.name for n in s.ready_pods if n in names}
-            endpoints = len(ready)
+            endpoints = _endpoints(candidate.view.name, slices, names)
             break
         wanted = deployment.images if deployment else {}
         found = sorted((replace(p.view, latest=_latest(p, wanted)) for p in own), key=lambda v: v.name)
         colors[color] = ColorView(color, deployment, tuple(found), endpoints)
     return World(service, preview, colors)
+
+
+def _endpoints(service: str, slices: tuple[views.Slice, ...], pods: set[str]) -> int | None:
+    """How many ready endpoints a Service has; None when its slices still name pods that are not of this colour. So it
+    is for a moment after its selector moved, and then the pods must speak."""
+    ready = {name for found in slices if found.service == service for name in found.ready_pods}
+    return len(ready) if ready <= pods else None
 
 
 def _latest(pod: views.Pod, images: Mapping[str, str]) -> bool:

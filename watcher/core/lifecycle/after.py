@@ -269,7 +269,7 @@ def _describe(turn: Turn, reading: WatchReading | None) -> str:
 
 
 def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], effects: list[Effect]) -> Step:
-    """The watch's time is over: complete it, extend it once, or hold (DESIGN.md 5)."""
+    """The watch's time is over: complete it, extend it once, or hold (docs/rules.md)."""
     ended = reading is not None and reading.ended
     if turn.pinned.rules and not ended and turn.now < turn.watch_until + ANSWER_PATIENCE:
         return turn.stay(*effects, wake=LOOK, **changes)
