@@ -16,8 +16,7 @@ RUN python3 -m venv --without-pip /opt/watcher && python3 -m venv /opt/build
 COPY requirements/ requirements/
 # Locked and hashed, both what the daemon needs and what builds its wheel.
 RUN python3 -m pip --python /opt/watcher/bin/python install --quiet --no-compile --require-hashes -r requirements/run.txt \
- && awk '/^[a-z]/ {keep = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} keep' requirements/dev.txt > build.txt \
- && /opt/build/bin/python -m pip install --quiet --require-hashes -r build.txt
+ && /opt/build/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY rules/ rules/
 COPY deploy/crd.yaml deploy/crd.yaml
