@@ -19,11 +19,9 @@ STATUS = r"/releases/[^/]+/status$"
 # Each point of a flip: the request at which the daemon dies, and whether the server still hears of it.
 POINTS = {
     "before-the-intent-is-written": (STATUS, '"intent": {', before),
-    "after-the-intent-is-written": (STATUS, '"intent": {', after),
-    "before-the-swap": (SERVICE, '"replace"', before),
+    "after-the-intent-is-written-before-the-swap": (SERVICE, '"replace"', before),
     "after-the-swap-before-its-answer": (SERVICE, '"replace"', after),
     "before-the-confirmation-is-written": (STATUS, '"flips"', before),
-    "after-the-confirmation-is-written": (STATUS, '"flips"', after),
 }
 
 

@@ -12,7 +12,7 @@ from watcher.demo.stage import Stage
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
 def test_a_scenario_ends_as_the_guide_says(scenario: Scenario) -> None:
     with Stage() as stage:
-        outcome = play(scenario, stage)
+        outcome = play(scenario, stage, baseline=1, settle=2)
     assert outcome.complaints == ()
     assert outcome.phase == scenario.phase.value
     assert outcome.active == scenario.active

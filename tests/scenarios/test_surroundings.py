@@ -39,9 +39,9 @@ def test_each_flip_is_made_and_recorded_once_whatever_mood_the_api_server_is_in(
     stage, proxy = found.stage, found.proxy
     struck = [
         proxy.on("PATCH", SERVICE, MOODS[mood], body=SWAP + '"green"'),
-        proxy.on("PATCH", STATUS, MOODS[mood], body='"flips"'),
         proxy.on("PATCH", STATUS, MOODS[mood], body='"RollingBack"'),
         proxy.on("PATCH", SERVICE, MOODS[mood], body=SWAP + '"blue"'),
+        proxy.on("PATCH", STATUS, MOODS[mood], body='"flips"', first=2),
     ]
     with Selector(stage) as selector:
         release = stage.release(GOOD)

@@ -48,10 +48,17 @@ class Outcome:
         return {_camel(key): value for key, value in plain.items()}
 
 
-def play(scenario: Scenario, stage: Stage, watch: Callable[[Release], None] = lambda _: None) -> Outcome:
+def play(
+    scenario: Scenario,
+    stage: Stage,
+    watch: Callable[[Release], None] = lambda _: None,
+    *,
+    baseline: float = BASELINE,
+    settle: float = SETTLE,
+) -> Outcome:
     """Play it to its end. `watch` is called with the Release each time it is looked at."""
     began = time.monotonic()
-    time.sleep(BASELINE)
+    time.sleep(baseline)
     if scenario.before:
         scenario.before(stage)
     asked = stage.release(scenario.version)
@@ -71,7 +78,7 @@ def play(scenario: Scenario, stage: Stage, watch: Callable[[Release], None] = la
     except StageFailed as error:
         complaints.append(str(error))
         release = stage.read(asked)
-    time.sleep(SETTLE)
+    time.sleep(settle)
     traffic = stage.load.snapshot()
     release, active = stage.read(release), stage.active()
     complaints += verdict_on(scenario, release, active)
