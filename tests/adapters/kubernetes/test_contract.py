@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.acting import application
 from watcher.adapters.errors import AdapterError, Conflict, Fatal
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import MERGE_PATCH, Connection, NotFound
@@ -160,22 +161,20 @@ def test_what_a_newer_version_wrote_survives_a_status_of_ours(
     hands: Hands, connection: Connection, namespace: str
 ) -> None:
     fresh = release(hands, namespace)
-    status = {"phase": "Watching", "message": "by a newer one", "pinned": {"application": None, "novelty": [1, 2]}}
-    path = f"{paths.releases(namespace, fresh.name)}/status"
-    connection.patch(path, {"status": status | {"pinned": {"novelty": [1, 2]}}}, MERGE_PATCH)
-    raw = connection.get(paths.releases(namespace, fresh.name))
-    seen = fresh.model_copy(
-        update={
-            "resource_version": raw["metadata"]["resourceVersion"],
-            "status": fresh.status.model_copy(update={"phase": Phase.WATCHING, "message": "by a newer one"}),
-        }
-    )
-    patch = {
-        "metadata": {"resourceVersion": seen.resource_version},
-        "status": {"message": "by us"},
+    status = {
+        "phase": "Watching",
+        "message": "by a newer one",
+        "pinned": {"application": application(), "novelty": [1, 2]},
     }
-    connection.patch(path, patch, MERGE_PATCH)
-    assert connection.get(paths.releases(namespace, fresh.name))["status"]["pinned"] == {"novelty": [1, 2]}
+    path = paths.releases(namespace, fresh.name)
+    connection.patch(f"{path}/status", {"status": status}, MERGE_PATCH)
+    seen = hands.read_release(namespace, fresh.name)
+    assert seen is not None
+    assert seen.status.pinned is not None
+    hands.write_status(seen, seen.status.model_copy(update={"message": "by us"}))
+    raw = connection.get(path)["status"]
+    assert raw["message"] == "by us"
+    assert raw["pinned"]["novelty"] == [1, 2]
 
 
 def test_a_field_that_is_taken_from_the_status_is_gone(hands: Hands, namespace: str) -> None:
