@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.stage import DAEMON, Platform, daemon_log, deploy_daemon
+from tests.cluster.stage import DAEMON, Platform, daemon_log, deploy_daemon, start_times
 from tests.cluster.waiting import kubectl
 from watcher.adapters.kubernetes.connection import Connection
 
 SCENARIOS = ("good", "errors", "crash-loop", "unknown-image", "killed")
 NODE_ADDRESS = os.environ.get("CLUSTER_NODE_ADDRESS", "10.244.255.1")
 """Where pods reach what runs on the node."""
+
+
+measured: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +56,7 @@ def prometheus(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 def daemon(kubeconfig: Path, prometheus: Prometheus) -> Iterator[None]:
     """The image that was built, with the manifests that are shipped."""
     deploy_daemon([namespace_of(name) for name in SCENARIOS], prometheus.url)
+    measured.extend(f"{name}: ready {seconds:.0f} s after its container started" for name, seconds in start_times())
     yield
     kubectl("delete", "-k", "deploy", "--wait=false", "--ignore-not-found")
 
@@ -66,6 +70,12 @@ def platform(request: pytest.FixtureRequest, connection: Connection, daemon: Non
     found.remove()
     refused = [line for line in daemon_log().splitlines() if "cannot" in line and "forbidden" in line.lower()]
     assert refused == []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How long the image needs to start: no test, as it depends on the machine."""
+    for line in measured:
+        terminalreporter.write_line(line)
 
 
 def namespace_of(scenario: str) -> str:

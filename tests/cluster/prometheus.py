@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlencode
 
-from tests.cluster.waiting import until
+from tests.cluster.waiting import fetch, until
 from watcher.demo.children import spawn
 from watcher.demo.platform.discovery import KubernetesTargets, PodDiscovery
 from watcher.demo.platform.prometheus import find_prometheus
-
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Prometheus:
@@ -56,18 +52,4 @@ class Prometheus:
         self._discovery.stop()
 
     def ready(self) -> bool:
-        return self._get("/-/ready") is not None
-
-    def value(self, query: str) -> float | None:
-        """The one number that a query has now; None without any."""
-        body = self._get(f"/api/v1/query?{urlencode({'query': query})}")
-        rows = json.loads(body)["data"]["result"] if body else ()
-        return float(rows[0]["value"][1]) if rows else None
-
-    def _get(self, path: str) -> bytes | None:
-        try:
-            with _direct.open(self.url + path, timeout=3) as answer:
-                found: bytes = answer.read()
-                return found
-        except OSError:
-            return None
+        return fetch(f"{self.url}/-/ready") is not None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.cluster.waiting import answers, apply, kubectl, read, until
+from tests.cluster.waiting import apply, fetch, kubectl, read, until
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.core.release import Release
@@ -48,7 +49,7 @@ class Platform:
         service = self.hands.read_service(self.namespace, manifests.APPLICATION)
         assert service is not None
         url = f"http://{service.cluster_ip}:{service.ports[0].number}"
-        until(lambda: answers(f"{url}/healthz"), f"kube-proxy to serve {url}")
+        until(lambda: fetch(f"{url}/healthz") is not None, f"kube-proxy to serve {url}")
         return LoadGenerator(url, rate=rate)
 
     def active(self) -> str:
@@ -140,3 +141,15 @@ def daemon_log(lines: int = -1) -> str:
     """What the daemons' pods have logged; no pod's log when it cannot be had."""
     selector = f"--selector=app.kubernetes.io/name={DAEMON}"
     return kubectl("logs", "-n", DAEMON, selector, f"--tail={lines}", "--prefix", check=False)
+
+
+def start_times() -> list[tuple[str, float]]:
+    """Each daemon's pod, and the seconds from its container's start to its readiness, as the cluster saw it."""
+    found = []
+    for pod in read("pods", "-n", DAEMON)["items"]:
+        (container,) = pod["status"]["containerStatuses"]
+        (ready,) = (one for one in pod["status"]["conditions"] if one["type"] == "Ready")
+        began = datetime.fromisoformat(container["state"]["running"]["startedAt"])
+        seconds = (datetime.fromisoformat(ready["lastTransitionTime"]) - began).total_seconds()
+        found.append((pod["metadata"]["name"], seconds))
+    return found

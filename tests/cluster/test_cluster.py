@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.stage import DAEMON
-from tests.cluster.waiting import kubectl, read
+from tests.cluster.stage import DAEMON, daemon_log
+from tests.cluster.waiting import fetch, kubectl, read, until
 
 
 @pytest.mark.usefixtures("kubeconfig")
@@ -28,6 +28,16 @@ def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted() -> None:
         (status,) = pod["status"]["containerStatuses"]
         assert status["ready"], pod["metadata"]["name"]
         assert status["restartCount"] == 0, pod["metadata"]["name"]
+
+
+@pytest.mark.usefixtures("daemon")
+def test_its_service_answers_with_its_metrics() -> None:
+    service = read(f"service/{DAEMON}", "-n", DAEMON)["spec"]
+    url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
+
+    until(
+        lambda: "watcher_" in (fetch(f"{url}/metrics") or ""), f"{url}/metrics to answer", last=lambda: daemon_log(10)
+    )
 
 
 @pytest.mark.usefixtures("daemon")

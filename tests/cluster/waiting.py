@@ -30,13 +30,14 @@ def until(reached: Callable[[], bool], what: str, seconds: float = 60.0, last: C
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def answers(url: str) -> bool:
-    """Whether a server answers there, without any proxy that the environment may name."""
+def fetch(url: str) -> str | None:
+    """What a server answers there, asked without any proxy that the environment may name; None when it does not."""
     try:
         with _direct.open(url, timeout=2) as answer:
-            return bool(answer.status == 200)
+            found: bytes = answer.read()
+            return found.decode("utf-8", "replace")
     except OSError:
-        return False
+        return None
 
 
 def kubectl(*arguments: str, stdin: str | None = None, seconds: float = 60.0, check: bool = True) -> str:
