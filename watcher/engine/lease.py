@@ -45,6 +45,8 @@ class Leader:
         self._duration = duration.total_seconds()
         self._until = float("-inf")
         self._told = False
+        self._lapsed = False
+        """The lead ran out and was won again since it was last told: what was to be done meanwhile was left undone."""
         self._seen: _Seen | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
@@ -79,12 +81,18 @@ class Leader:
                 log.warning("the Lease could not be renewed", leads=self.leads(), error=str(error))
             except Exception:
                 log.exception("the Lease could not be renewed")
-            leads = self.leads()
-            if leads != self._told:
-                self._told = leads
-                log.info("leads: it acts from now on" if leads else "does not lead: it only looks on")
-                self._changed(leads)
+            self.tell()
             self._stop.wait(self._duration / RENEWALS)
+
+    def tell(self) -> None:
+        """Say what has changed. A lead that was lost and won again between two looks is told as both."""
+        leads, lapsed = self.leads(), self._lapsed
+        self._lapsed = False
+        for now in (False, True) if lapsed and leads and self._told else (leads,):
+            if now != self._told:
+                self._told = now
+                log.info("leads: it acts from now on" if now else "does not lead: it only looks on")
+                self._changed(now)
 
     def turn(self) -> None:
         """Renew, take or wait, by one read and at most one write."""
@@ -99,6 +107,7 @@ class Leader:
                 self._leases.take(lease, self._identity, self._duration, self._clock.now())
         except Conflict:
             return  # somebody was faster: look again at the next turn
+        self._lapsed = self._lapsed or not self.leads()
         self._until = asked + self._duration * SAFE
 
     def _expired(self, lease: LeaseView) -> bool:
