@@ -13,7 +13,8 @@ import structlog
 _SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|api[-_]?key|cookie", re.IGNORECASE)
 _SECRET_TEXT = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [cut]"),
-    (re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s:@]+:[^/\s@]+@"), r"\1[cut]@"),
+    # The scheme's length is bounded: without, a long word without spaces would cost its length squared.
+    (re.compile(r"([a-z][a-z0-9+.-]{0,30}://)[^/\s:@]+:[^/\s@]+@"), r"\1[cut]@"),
 )
 
 
