@@ -6,12 +6,14 @@ conflict means to look again; and every call has a deadline, so a run ends.
 
 from __future__ import annotations
 
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import structlog
 
-from watcher.adapters.errors import AdapterError, Conflict
+from watcher.adapters.errors import AdapterError, Conflict, OutcomeUnknown
 from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
@@ -31,6 +33,7 @@ from watcher.core.effects import (
     Wake,
 )
 from watcher.core.lifecycle import step
+from watcher.core.lifecycle.telling import deleted
 from watcher.core.observed import Observed, Other
 from watcher.core.release import TRAFFIC_MOVED, Phase, Release
 from watcher.core.rules import BoundRule
@@ -85,6 +88,10 @@ class Workers:
         self._clock, self._alarms, self._measures = clock, alarms, measures
         self._leads = leads
         self._logs: dict[Key, dict[str, str]] = {}
+        self._last: dict[Key, Release] = {}
+        """Each Release that has not ended as it was last seen: a deleted one can no longer be looked at."""
+        self._doors: dict[Key, threading.Lock] = defaultdict(threading.Lock)
+        """By Application: one Release at a time asks to be let in, and the next one sees whether it was."""
         self.config = Config()
 
     def rescue(self, key: Key) -> bool:
@@ -101,11 +108,14 @@ class Workers:
         refused = 0
         for _ in range(STEPS):
             release = self._caches.release(*key)
+            last = self._last.get(key)
+            if last is not None and (release is None or release.uid != last.uid):
+                self._gone(key, last)
             if release is None:
                 self._forget(key)
                 return
             try:
-                if not self._once(key, release):
+                if not self._admitted(key, release):
                     return
             except (Conflict, NotFound) as error:
                 log.debug("the API server has something newer, looks again", release=key[1], error=str(error))
@@ -122,6 +132,17 @@ class Workers:
                 self._alarms.set(key, self._clock.now() + (SOON if release.phase in FLIPPING else AGAIN))
                 return
         self._alarms.set(key, self._clock.now())
+
+    def _admitted(self, key: Key, release: Release) -> bool:
+        """One step; of a Release that has not begun only while no other of its Application is let in."""
+        if release.phase is not Phase.PENDING:
+            return self._once(key, release)
+        with self._doors[release.namespace, release.spec.application]:
+            try:
+                return self._once(key, release)
+            except OutcomeUnknown:
+                self._reread(key)  # the next one must know whether this one was let in
+                raise
 
     def _once(self, key: Key, release: Release) -> bool:
         """One step. True when the next should follow at once."""
@@ -142,6 +163,8 @@ class Workers:
                     was=release.phase.value,
                 )
             release = written
+        if not release.phase.terminal:
+            self._last[key] = release
         self._keep_watch(key, release)
         for effect in effects:
             self._do(key, release, effect)
@@ -181,7 +204,14 @@ class Workers:
         for key in keys:
             self._forget(key)
 
+    def _gone(self, key: Key, last: Release) -> None:
+        """A Release was deleted before its end, and perhaps another one of its name made: nothing of it is left."""
+        log.warning("a Release was deleted before its end", release=last.name, phase=last.phase.value)
+        self._forget(key)
+        self._tell(last, deleted(last))
+
     def _forget(self, key: Key) -> None:
+        self._last.pop(key, None)
         self._checks.cancel(key)
         self._watches.forget(key)
         self._logs.pop(key, None)
@@ -196,6 +226,7 @@ class Workers:
             self._watches.forget(key)
             if release.phase.terminal:
                 self._logs.pop(key, None)
+                self._last.pop(key, None)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from watcher.core.effects import Tell
-from watcher.core.release import Condition, Phase, Release
+from watcher.core.release import TRAFFIC_MOVED, Condition, Phase, Release
 
 NEWS = timedelta(hours=1)
 """How long a fact is news: as long as the API server keeps the Event that shows it was told."""
@@ -49,6 +49,22 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
             yield from _of_condition(condition)
     if status.ended_at and now - status.ended_at < NEWS:
         yield Tell("end", status.reason or status.phase.value, status.message, SEVERITY.get(status.phase, "info"))
+
+
+def deleted(release: Release) -> Tell:
+    """That somebody deleted a Release before its end: nothing is undone, and nobody goes on."""
+    colors, version = release.status.colors, release.spec.version or "an unnamed version"
+    said = f"Release {release.name} was deleted while it was {release.phase.value}"
+    if colors is None:
+        return Tell("deleted", "ReleaseDeleted", f"{said}: {version} is not released.", "warning")
+    if release.phase not in TRAFFIC_MOVED:
+        return Tell("deleted", "ReleaseDeleted", f"{said}: {version} stays on {colors.to} as it is.", "warning")
+    left = "the rollback is not finished" if release.phase is Phase.ROLLING_BACK else f"nobody watches {version}"
+    message = (
+        f"{said}: {left}, and traffic stays where it is. "
+        f"Go back with: watcher rollback {release.spec.application} -n {release.namespace}"
+    )
+    return Tell("deleted", "ReleaseDeleted", message, "critical")
 
 
 def _of_condition(condition: Condition) -> Iterator[Tell]:
