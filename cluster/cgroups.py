@@ -32,9 +32,8 @@ def remove(layout: Layout) -> None:
                     if time.monotonic() > deadline:
                         raise TimeoutError(f"the control group {path} is still in use")
                     time.sleep(0.02)
-        if containers:
-            with suppress(OSError):  # not there, or others have theirs in it
-                parent.rmdir()
+        with suppress(OSError):  # not there, or others have theirs in it
+            parent.rmdir()
 
 
 def _containers(layout: Layout) -> Iterator[str]:

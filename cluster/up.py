@@ -184,7 +184,7 @@ def down(layout: Layout) -> None:
     held = holder.find(layout)
     if held is not None:
         holder.end(held)
-    cgroups.remove(layout)
     if layout.home.exists():
+        cgroups.remove(layout)
         shutil.rmtree(layout.home)
         say("the cluster is down")
