@@ -24,8 +24,9 @@ def main() -> int:
     inside = commands.add_parser("enter", help="run a command in the cluster's network")
     inside.add_argument("rest", nargs=argparse.REMAINDER)
     given = parser.parse_args()
-    # SIGTERM ends `up` as Ctrl-C does, so that it cleans up.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Either ends `up` in order, so that it cleans up.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     layout = Layout.default()
     try:
         if given.command == "up":
