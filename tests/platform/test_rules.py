@@ -145,14 +145,18 @@ def test_a_good_version_passes_every_rule_and_each_bad_one_breaches_those_made_f
         server = stack.enter_context(PrometheusServer(targets, directory=tmp_path / "prometheus"))
         rules = {version: list(bound(version, WINDOW)) for version in BREACHES}
         seen: dict[str, dict[str, str]] = {}
+        shown = {"2.4.0"}
 
         def as_expected() -> bool:
             seen.update({name: {rule.id: outcome(server, rule) for rule in rules[name]} for name in rules})
-            breaches = {name: {key for key, is_ in ids.items() if is_ == "breach"} for name, ids in seen.items()}
-            return breaches == BREACHES and set(seen["2.4.0"].values()) == {"pass"}
+            for name, ids in seen.items():
+                if {key for key, is_ in ids.items() if is_ == "breach"} == BREACHES[name]:
+                    shown.add(name)
+            # Not all at one instant: nine versions share few cores, and a busy machine delays each differently.
+            return shown == set(BREACHES) and set(seen["2.4.0"].values()) == {"pass"}
 
         try:
-            until(as_expected, "every version breaches its rules and no other", within=90)
+            until(as_expected, "every version breaches its rules and no other", within=150)
         except AssertionError as error:
             error.add_note(json.dumps(seen, indent=1))
             raise
