@@ -194,3 +194,23 @@ def test_a_cancelled_alarm_does_not_ring_and_a_key_can_be_set_again(
     assert rang == ["b", "end"]
     found.set("b", at(0))
     until(lambda: rang == ["b", "end", "b"], "the same key again")
+
+
+def test_a_run_that_raises_what_nobody_foresaw_is_reported_so_that_it_is_tried_again() -> None:
+    done = threading.Event()
+    failed: list[str] = []
+
+    def run(key: str) -> None:
+        if not failed:
+            raise RuntimeError(key)
+        done.set()
+
+    def again(key: str) -> None:
+        failed.append(key)
+        lanes.wake(key)
+
+    lanes = Lanes(run, lambda _: False, again, ordinary=1)
+    lanes.wake("a")
+    assert done.wait(5)
+    assert failed == ["a"]
+    lanes.stop()

@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -42,6 +43,9 @@ log = structlog.get_logger(__name__)
 
 TICK = 0.5
 RELOAD = 5.0
+AFTER_FAILURE = timedelta(seconds=5)
+"""How soon a worker that failed in a way nobody foresaw is run again."""
+
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ROUND = 60.0
 """Seconds between two rounds in which every Release that has not ended takes a step, whatever was missed."""
@@ -80,7 +84,7 @@ class Daemon:
         self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
         self._teller = Teller(Hands(self._main), self._channels)
-        self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue)
+        self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
         self._checks = Checks(self._lanes.wake, self._clock)
         self._watches = Watches(_metrics(config.settings), self._clock, self._lanes.wake)
@@ -228,6 +232,9 @@ class Daemon:
 
     def _run(self, key: Key) -> None:
         self._workers.run(key)
+
+    def _run_later(self, key: Key) -> None:
+        self._alarms.set(key, self._clock.now() + AFTER_FAILURE)
 
     def _is_rescue(self, key: Key) -> bool:
         return self._workers.rescue(key)

@@ -24,12 +24,20 @@ log = structlog.get_logger(__name__)
 
 
 class Lanes(Generic[K]):
-    """`run(key)` does the work; `rescue(key)` says whether it belongs in the rollback lane now."""
+    """`run(key)` does the work; `rescue(key)` says whether it belongs in the rollback lane now; `failed(key)` is called
+    after a run that raised what nobody foresaw, so that it can be tried again.
+    """
 
     def __init__(
-        self, run: Callable[[K], None], rescue: Callable[[K], bool], *, ordinary: int = 8, rescues: int = 4
+        self,
+        run: Callable[[K], None],
+        rescue: Callable[[K], bool],
+        failed: Callable[[K], None] = lambda _: None,
+        *,
+        ordinary: int = 8,
+        rescues: int = 4,
     ) -> None:
-        self._run, self._rescue = run, rescue
+        self._run, self._rescue, self._failed = run, rescue, failed
         self._ordinary = ThreadPoolExecutor(ordinary, thread_name_prefix="worker")
         self._rescues = ThreadPoolExecutor(rescues, thread_name_prefix="rescue")
         self._lock = threading.Lock()
@@ -72,7 +80,8 @@ class Lanes(Generic[K]):
         try:
             self._run(key)
         except Exception:
-            log.exception("a worker failed; it is tried again when something changes", key=str(key))
+            log.exception("a worker failed; it is tried again", key=str(key))
+            self._failed(key)
         finally:
             with self._lock:
                 self._running.discard(key)
