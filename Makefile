@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SCENARIO ?= errors
 
-.PHONY: help setup demo test unit lint format check lock clean
+.PHONY: help setup demo test test-cluster unit lint format check lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what each target does
@@ -20,6 +20,9 @@ test: setup ## Lint, types, layers, and all tests of tiers 1 and 2
 	@scripts/check
 	@scripts/test
 
+test-cluster: ## Tier 3: the image in a real Kubernetes, built and started here (root; 20 minutes the first time)
+	@scripts/test-cluster
+
 unit: setup ## The tests of the pure core only (seconds)
 	@$(BIN)/pytest -q tests/core
 
@@ -27,7 +30,7 @@ lint: setup ## ruff, mypy (strict), import-linter
 	@scripts/check
 
 format: setup ## Format the code in place
-	@$(BIN)/ruff format watcher tests bench && $(BIN)/ruff check --fix-only -q watcher tests bench
+	@$(BIN)/ruff format watcher tests cluster bench && $(BIN)/ruff check --fix-only -q watcher tests cluster bench
 
 lock: setup ## Resolve the locked packages anew (hashes only)
 	@scripts/lock
