@@ -207,10 +207,10 @@ def test_a_run_that_raises_what_nobody_foresaw_is_reported_so_that_it_is_tried_a
 
     def again(key: str) -> None:
         failed.append(key)
-        lanes.wake(key)
+        own.wake(key)
 
-    lanes = Lanes(run, lambda _: False, again, ordinary=1)
-    lanes.wake("a")
+    own: Lanes[str] = Lanes(run, lambda _: False, again, ordinary=1)
+    own.wake("a")
     assert done.wait(5)
     assert failed == ["a"]
-    lanes.stop()
+    own.stop()
