@@ -35,9 +35,33 @@ class Config:
     digest: str = ""
 
 
-def read_config(directories: list[Path], environment: Mapping[str, str]) -> tuple[Config | None, list[Problem]]:
+Answer = tuple[Config | None, list[Problem]]
+
+
+class Files:
+    """The directories' files, to be read again and again: what has not changed is not parsed again."""
+
+    def __init__(self, directories: list[Path], environment: Mapping[str, str]) -> None:
+        self._directories, self._environment = directories, environment
+        self._read: tuple[dict[str, str], list[Problem]] | None = None
+        self._answer: Answer = (None, [])
+
+    def read(self) -> Answer:
+        """The same object as before while every file says the same."""
+        found = _texts(self._directories)
+        if found != self._read:
+            self._answer = _understand(*found, self._environment)
+            self._read = found
+        return self._answer
+
+
+def read_config(directories: list[Path], environment: Mapping[str, str]) -> Answer:
     """Read every *.yaml below the directories. With any problem there is no Config: invalid files change nothing."""
-    texts, problems = _texts(directories)
+    return Files(directories, environment).read()
+
+
+def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Mapping[str, str]) -> Answer:
+    problems = list(unread)
     documents: list[Document] = []
     for file, text in texts.items():
         found = read_documents(text, file, KINDS)

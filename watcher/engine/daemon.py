@@ -31,7 +31,7 @@ from watcher.core.settings import Settings
 from watcher.engine.blind import NoMetrics
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock
-from watcher.engine.config import Config, read_config
+from watcher.engine.config import Config, Files
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
 from watcher.engine.measures import Measures
@@ -69,10 +69,10 @@ class Daemon:
         kubeconfig: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
-        config, problems = read_config(directories, environment)
+        self._files = Files(directories, environment)
+        config, problems = self._files.read()
         if config is None:
             raise InvalidConfig(problems)
-        self._directories, self._environment = directories, environment
         self._clock = clock or SystemClock()
         self.config = config
         self.config_problems: list[Problem] = []
@@ -201,7 +201,7 @@ class Daemon:
 
     def reload(self) -> None:
         """Read the files again. Wrong ones are said once and change nothing."""
-        config, problems = read_config(self._directories, self._environment)
+        config, problems = self._files.read()
         if config is None:
             if problems != self.config_problems:
                 for problem in problems:
