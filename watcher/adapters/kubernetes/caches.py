@@ -163,29 +163,44 @@ def compose(
     pods: Mapping[str, views.Pod],
     slices: tuple[views.Slice, ...],
 ) -> World:
-    """Put the pieces together. A colour's endpoints are counted in the slices of a Service that selects it."""
+    """Put the pieces together. A colour's endpoints are counted in the slices of a Service that selects it, and only
+    pods count that the live Service would find: another label in its selector may leave a colour dead, however ready.
+    """
+    key = app.spec.selector_key
+    asked = _without(key, service)
     colors: dict[str, ColorView] = {}
     for color in COLORS:
         deployment = deployments.get(app.deployment(color))
         own = [pod for pod in pods.values() if pod.deployment == app.deployment(color)]
-        names = {pod.view.name for pod in own if not pod.view.deleting}
+        there = [pod for pod in own if not pod.view.deleting]
+        names = {pod.view.name for pod in there}
+        found = {pod.view.name for pod in there if asked.items() <= pod.labels.items()}
         endpoints: int | None = None
         for candidate in (service, preview):
-            if candidate is None or candidate.view.selector.get(app.spec.selector_key) != color:
+            if candidate is None or candidate.view.selector.get(key) != color:
                 continue
-            endpoints = _endpoints(candidate.view.name, slices, names)
+            # A preview that asks for more than the live Service says nothing of what that one would find (S2).
+            if _without(key, candidate).items() <= asked.items() or service is None:
+                endpoints = _endpoints(candidate.view.name, slices, names, found)
             break
+        if endpoints is None and found != names:
+            endpoints = sum(1 for pod in there if pod.view.name in found and pod.view.ready)
         wanted = deployment.images if deployment else {}
-        found = sorted((replace(p.view, latest=_latest(p, wanted)) for p in own), key=lambda v: v.name)
-        colors[color] = ColorView(color, deployment, tuple(found), endpoints)
+        views_ = sorted((replace(p.view, latest=_latest(p, wanted)) for p in own), key=lambda v: v.name)
+        colors[color] = ColorView(color, deployment, tuple(views_), endpoints)
     return World(service, preview, colors)
 
 
-def _endpoints(service: str, slices: tuple[views.Slice, ...], pods: set[str]) -> int | None:
-    """How many ready endpoints a Service has; None when its slices still name pods that are not of this colour. So it
-    is for a moment after its selector moved, and then the pods must speak."""
-    ready = {name for found in slices if found.service == service for name in found.ready_pods}
-    return len(ready) if ready <= pods else None
+def _without(key: str, service: views.Service | None) -> Mapping[str, str]:
+    """What a Service asks of a pod besides its colour."""
+    return {k: v for k, v in service.view.selector.items() if k != key} if service else {}
+
+
+def _endpoints(service: str, slices: tuple[views.Slice, ...], pods: set[str], found: set[str]) -> int | None:
+    """How many ready endpoints a Service has of the pods that are `found`; None when its slices still name pods that
+    are not of this colour. So it is for a moment after its selector moved, and then the pods must speak."""
+    ready = {name for found_ in slices if found_.service == service for name in found_.ready_pods}
+    return len(ready & found) if ready <= pods else None
 
 
 def _latest(pod: views.Pod, images: Mapping[str, str]) -> bool:

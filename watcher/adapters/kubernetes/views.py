@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ class Pod:
     images: Mapping[str, str]
     ports: Mapping[str, int]
     """Container ports by name: what a Service's targetPort may say."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ def pod(raw: Mapping[str, Any]) -> Pod:
         _owner(meta),
         images,
         {p["name"]: p["containerPort"] for c in containers for p in c.get("ports") or () if p.get("name")},
+        meta.get("labels") or {},
     )
 
 

@@ -225,15 +225,20 @@ def deploying(turn: Turn) -> Step:
     if found and (found.final or late):
         return _failed_deploy(turn, found)
     if late:
-        message = f"{turn.colors.to} ({turn.version}) did not get ready {late}: {_progress(side.deployment)}."
+        message = f"{turn.colors.to} ({turn.version}) did not get ready {late}: {_progress(turn, side.deployment)}."
         return turn.fail("DeployDeadline", message + " Traffic never moved.")
-    message = f"Deploys {turn.version} to {turn.colors.to}: {_progress(side.deployment)}"
+    message = f"Deploys {turn.version} to {turn.colors.to}: {_progress(turn, side.deployment)}"
     message += f"; {found.message}." if found else "."
     return turn.stay(message=message, wake=timedelta(seconds=2))
 
 
-def _progress(deployment: DeploymentView) -> str:
-    return f"{deployment.updated} of {deployment.replicas} pods updated, {deployment.ready} ready"
+def _progress(turn: Turn, deployment: DeploymentView) -> str:
+    said = f"{deployment.updated} of {deployment.replicas} pods updated, {deployment.ready} ready"
+    if not deployment.rolled_out:
+        return said
+    # Pods that are ready without being endpoints: nothing else would say why it waits.
+    service = turn.app.spec.service
+    return f"{said}, but none is an endpoint yet; Service {service} must select the labels that they have"
 
 
 def _failed_deploy(turn: Turn, found: Diagnosis) -> Step:
