@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -47,6 +48,8 @@ def demo(
 
     if scenario != "all" and scenario not in SCENARIOS:
         raise typer.BadParameter(f"{scenario!r} is none; write one of: {NAMES}", param_hint="--scenario")
+    if keep and scenario == "all":
+        raise typer.BadParameter("goes with one scenario, not with all", param_hint="--keep")
     # SIGTERM ends a demo as Ctrl-C does: everything that it started goes with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True, quiet=as_json)
@@ -90,5 +93,7 @@ def _play(scenario: Scenario, console: Console, *, keep: bool) -> dict[str, Any]
         summary(outcome, show.say)
         if keep:
             show.say("stays up; Ctrl-C ends it")
-            signal.pause()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.pause()
+            show.say("ends everything that it started")
     return outcome

@@ -1,4 +1,8 @@
-"""What a person sees of a scenario: live on a terminal, one line per news in a pipe, and a summary in words."""
+"""What a person sees of a scenario: a line per news, on a terminal a live picture below, and a summary in words.
+
+What always holds: news stays. It is printed, not drawn: a small terminal hides none of it, and it can be scrolled back
+to and copied.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
@@ -20,9 +23,6 @@ from watcher.demo.stage import Stage
 
 REFRESH = 4
 """Pictures a second."""
-
-NEWS = 9
-"""How many of the daemon's sentences stay on the screen."""
 
 _STYLES = {
     "pass": "green",
@@ -42,7 +42,6 @@ class Show:
     def __init__(self, scenario: Scenario, console: Console) -> None:
         self._scenario, self._console = scenario, console
         self._began = time.monotonic()
-        self._news: list[tuple[float, str]] = []
         self._release: Release | None = None
         self._stage: Stage | None = None
         self._live: Live | None = None
@@ -60,18 +59,28 @@ class Show:
 
     def say(self, news: str) -> None:
         """One sentence."""
-        seconds = time.monotonic() - self._began
-        self._news.append((seconds, news))
+        when = f"{time.monotonic() - self._began:6.1f} s"
         if not self._live:
-            self._console.print(f"{seconds:6.1f} s  {news}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(f"{when}  {news}", highlight=False, markup=False, soft_wrap=True)
+            return
+        line = Table.grid(padding=(0, 2, 0, 0))
+        line.add_row(Text(when, "dim", no_wrap=True), Text(news))
+        self._console.print(line)
 
     def on_stage(self, stage: Stage) -> None:
         """The stage is set: from now on it can be looked at."""
         self._stage = stage
-        self.say(
-            f"look in:  kubectl --kubeconfig {stage.kubeconfig} -n chatbot-platform-prod get releases,deploy,pods,svc"
-        )
-        self.say(f"the page: {stage.page}")
+        for what, where in (
+            (
+                "look in",
+                f"kubectl --kubeconfig {stage.kubeconfig} -n chatbot-platform-prod get releases,deploy,pods,svc",
+            ),
+            ("the page", stage.page),
+            ("Prometheus", stage.prometheus.url),
+            ("the daemon's log", str(stage.daemon_log)),
+        ):
+            # Not wrapped: whoever copies it gets it in one piece.
+            self._console.print(f"    {what}: {where}", highlight=False, markup=False, soft_wrap=True)
 
     def watch(self, release: Release) -> None:
         """The Release as it is now."""
@@ -79,9 +88,12 @@ class Show:
         self._release = release
         for flip in release.status.flips[len(before.status.flips) if before else 0 :]:
             self.say(f"the selector moved from {flip.from_} to {flip.to}: {flip.reason}")
-        message = f"{release.phase.value}: {release.status.message}"
-        if before is None or message != f"{before.phase.value}: {before.status.message}":
-            self.say(message)
+        if before is None:
+            self.say(f"asked for Release {release.name} of version {release.spec.version}")
+        message = release.status.message
+        if message and (before is None or (release.phase, message) != (before.phase, before.status.message)):
+            phase = release.phase.value
+            self.say(message if message.startswith(f"{phase}:") else f"{phase}: {message}")
 
     # -- the picture --------------------------------------------------------------------------------------------------
 
@@ -91,10 +103,6 @@ class Show:
             parts.append(self._clients(self._stage.load.snapshot()))
         if self._release is not None and self._release.status.rules:
             parts.append(self._rules(self._release))
-        news = Text()
-        for seconds, line in self._news[-NEWS:]:
-            news.append(f"{seconds:6.1f} s  ", "dim").append(f"{line}\n")
-        parts.append(Panel(news, title="what happened", title_align="left", border_style="dim"))
         return Group(*parts)
 
     def _clients(self, traffic: Traffic) -> RenderableType:
@@ -120,7 +128,8 @@ class Show:
     def _rules(release: Release) -> RenderableType:
         table = Table("rule", "outcome", "says", box=None, padding=(0, 2, 0, 0), header_style="dim")
         for rule in release.status.rules:
-            table.add_row(rule.name, Text(rule.outcome, _STYLES.get(rule.outcome, "")), rule.message)
+            says = Text(rule.message, no_wrap=True, overflow="ellipsis")
+            table.add_row(rule.name, Text(rule.outcome, _STYLES.get(rule.outcome, "")), says)
         return table
 
 
