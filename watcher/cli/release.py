@@ -6,9 +6,9 @@ import getpass
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 POLL = 0.5
 """Seconds between two looks at a Release that is waited for."""
+
+PATIENCE = 10.0
+"""Seconds after which whoever follows a Release is told that no daemon has seen it."""
+
+NOT_SEEN = "no daemon has taken it up yet"
 
 REFUSALS = frozenset(
     {
@@ -55,6 +60,11 @@ EXITS = (
     "7 aborted or superseded, 1 the API server refused or did not answer."
 )
 
+ROLLBACK_EXITS = (
+    "Exit status: 0 traffic is back, 3 failed, 5 refused, 6 timed out, 7 superseded, "
+    "1 the API server refused or did not answer."
+)
+
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="Namespace of the Application.")]
 Kubeconfig = Annotated[
     Path | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Credentials (default: your own).")
@@ -71,7 +81,7 @@ group = typer.Typer(no_args_is_help=True, help="Ask for releases, follow them, a
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.add_typer(group, name="release")
-    app.command("rollback", epilog=EXITS)(rollback_application)
+    app.command("rollback", epilog=ROLLBACK_EXITS)(rollback_application)
     app.command("status")(status)
 
 
@@ -114,12 +124,9 @@ def list_releases(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_j
         if as_json:
             print(json.dumps([_json(release) for release in found], indent=2))
             return
-        row = "{:<36} {:<20} {:<14} {:<6} {:<6} {:<16} {}"
-        print(row.format("NAME", "APPLICATION", "VERSION", "FROM", "TO", "PHASE", "VERDICT"))
-        for r in found:
-            colors = r.status.colors
-            sides = (colors.from_, colors.to) if colors else ("", "")
-            print(row.format(r.name, r.spec.application, r.spec.version, *sides, r.phase.value, r.status.verdict))
+        now = datetime.now(UTC)
+        head = ("NAMESPACE", "NAME", "APPLICATION", "VERSION", "FROM", "TO", "PHASE", "VERDICT", "AGE")
+        _table([head, *(_row(release, now) for release in found)])
 
 
 @group.command("show")
@@ -135,17 +142,7 @@ def show(
         if as_json:
             print(json.dumps(_json(release), indent=2))
             return
-        status_ = release.status
-        print(f"{release.name}: {release.spec.application} {release.spec.version}, {release.phase.value}")
-        print(f"  {status_.message}")
-        for check in status_.checks:
-            print(f"  check {check.id}: {'passed' if check.ok else 'FAILED'}: {check.message}")
-        for flip in status_.flips:
-            print(f"  {flip.at:%H:%M:%S.%f} flip {flip.from_} -> {flip.to}: {flip.reason}")
-        for rule in status_.rules:
-            print(f"  rule {rule.name}: {rule.outcome}: {rule.message}")
-        for condition in status_.conditions:
-            print(f"  {condition.type}={condition.status}: {condition.message}")
+        print("\n".join(_story(release)))
 
 
 @group.command("wait", epilog=EXITS)
@@ -226,7 +223,7 @@ def status(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_json: Js
         if not running:
             print("No release is running.")
         for release in running:
-            print(f"{release.namespace}/{release.name} {release.phase.value}: {release.status.message}")
+            print(f"{release.namespace}/{release.name} {release.phase.value}: {release.status.message or NOT_SEEN}")
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------
@@ -268,32 +265,48 @@ def _follow(
     good: tuple[str, ...] = ("Completed",),
 ) -> None:
     """Print what the Release says until it ends; leave with the exit status of its end."""
-    from watcher.adapters.errors import Transient
-
-    ends = time.monotonic() + timeout
-    said = ""
-    while True:
-        line = f"{release.phase.value}: {release.status.message}"
-        if line != said and not as_json and release.status.message:
-            print(f"{datetime.now(UTC):%H:%M:%S} {release.name} {line}", flush=True)
-            said = line
-        if release.phase.terminal or not wait:
-            break
-        if time.monotonic() > ends:
-            print(f"watcher: {release.name} did not end within {timeout:g} s", file=sys.stderr)
-            raise typer.Exit(Exit.TIMED_OUT)
-        time.sleep(POLL)
-        try:
-            release = _read(hands, release.namespace, release.name)
-        except Transient as error:
-            # Whoever waits for a release survives a restart of the API server.
-            print(f"watcher: {error}; tries again", file=sys.stderr)
+    try:
+        release = _to_its_end(hands, release, timeout, say=not as_json) if wait else release
+    except KeyboardInterrupt:
+        again = f"watcher release wait {release.name} -n {release.namespace}"
+        print(f"watcher: {release.name} is no longer followed, and goes on; follow it with: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(_json(release), indent=2))
     elif not wait:
         print(f"{release.name}")
     if wait:
         raise typer.Exit(_exit(release, good))
+
+
+def _to_its_end(hands: Hands, release: Release, timeout: float, *, say: bool) -> Release:
+    from watcher.adapters.errors import Transient
+
+    began = time.monotonic()
+    said = ""
+    hinted = False
+    while True:
+        line = f"{release.phase.value}: {release.status.message}"
+        if say and line != said and release.status.message:
+            print(f"{datetime.now(UTC):%H:%M:%S} {release.name} {line}", flush=True)
+            said = line
+        if release.phase.terminal:
+            return release
+        waited = time.monotonic() - began
+        if waited > timeout:
+            last = release.status.message or NOT_SEEN
+            print(f"watcher: {release.name} did not end within {timeout:g} s, and goes on: {last}", file=sys.stderr)
+            raise typer.Exit(Exit.TIMED_OUT)
+        if waited > PATIENCE and not (hinted or release.status.message):
+            hinted = True
+            asked = f"{release.name} in namespace {release.namespace}"
+            print(f"watcher: {asked}: {NOT_SEEN}: is the namespace right, and does it run?", file=sys.stderr)
+        time.sleep(POLL)
+        try:
+            release = _read(hands, release.namespace, release.name)
+        except Transient as error:
+            # Whoever waits for a release survives a restart of the API server.
+            print(f"watcher: {error}; tries again", file=sys.stderr)
 
 
 def _exit(release: Release, good: tuple[str, ...]) -> Exit:
@@ -303,6 +316,54 @@ def _exit(release: Release, good: tuple[str, ...]) -> Exit:
         refused = release.status.started_at is None and release.status.reason in REFUSALS
         return Exit.REFUSED if refused else Exit.FAILED
     return Exit.ROLLED_BACK if release.phase.value == "RolledBack" else Exit.STOPPED
+
+
+def _row(release: Release, now: datetime) -> tuple[str, ...]:
+    colors = release.status.colors
+    sides = (colors.from_, colors.to) if colors else ("", "")
+    spec, ended = release.spec, release.status.verdict
+    age = _age(now - release.created_at)
+    return (release.namespace, release.name, spec.application, spec.version, *sides, release.phase.value, ended, age)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as what stands in them."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _age(passed: timedelta) -> str:
+    """As kubectl writes it, one unit."""
+    seconds = max(0, int(passed.total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def _story(release: Release) -> Iterator[str]:
+    """What a Release did, and why, a line each. A rule that does not pass shows its query too."""
+    spec, status_ = release.spec, release.status
+    what = " ".join(word for word in (spec.application, spec.version) if word)
+    yield f"{release.name}: {what}, {release.phase.value}"
+    yield f"  {status_.message or NOT_SEEN}"
+    by = f" by {spec.requested_by}" if spec.requested_by else ""
+    yield f"  {_when(release.created_at)} asked for{by}"
+    for flip in status_.flips:
+        yield f"  {_when(flip.at)} flip {flip.from_} -> {flip.to}: {flip.reason}"
+    for check in status_.checks:
+        yield f"  check {check.id}: {'passed' if check.ok else 'FAILED'}: {check.message}"
+    for rule in status_.rules:
+        yield f"  rule {rule.name}: {rule.outcome}: {rule.message}"
+        if rule.outcome != "pass" and rule.query:
+            yield f"    breached when {rule.threshold}; the query: {' '.join(rule.query.split())}"
+    for condition in status_.conditions:
+        yield f"  {condition.type}={condition.status}: {condition.message}"
+
+
+def _when(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _json(release: Release) -> dict[str, Any]:
