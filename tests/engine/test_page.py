@@ -87,6 +87,15 @@ def test_the_page_says_who_serves_what_happens_and_what_is_wrong(shown: Shown, u
         assert expected in text
 
 
+def test_the_numbers_of_what_just_went_back_stay_on_the_page(shown: Shown, url: str) -> None:
+    back = release("shop-8", Phase.ROLLED_BACK)
+    refused = back.model_copy(update={"name": "shop-9", "status": Status(phase=Phase.FAILED)})
+    shown.found = [refused, back, release("shop-7", Phase.COMPLETED)]
+    text = get(url).text
+    assert "Rules of shop-8" in text
+    assert "Rules of shop-7" not in text
+
+
 def test_the_page_stays_short_however_many_releases_there_are(shown: Shown, url: str) -> None:
     shown.found = [release(f"shop-{n}", Phase.COMPLETED) for n in range(500)]
     assert get(url).text.count("<td>shop-") == NEWEST

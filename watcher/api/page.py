@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 
 from watcher.core.release import Release
@@ -41,10 +41,11 @@ def render(apps: Sequence[Row], releases: Sequence[Release], problems: Sequence[
         "<h2>Who serves</h2><table><tr><th>Application<th>Namespace<th>Colour</tr>",
         *(f"<tr><td>{escape(a.name)}<td>{escape(a.namespace)}<td>{_color(a.color or 'unknown')}</tr>" for a in apps),
         "</table>",
-        "<h2>Releases</h2><table><tr><th>Release<th>Version<th>From<th>To<th>Phase<th>What happened<th>Age</tr>",
+        "<h2>Releases</h2><table><tr><th>Release<th>Namespace<th>Version",
+        "<th>From<th>To<th>Phase<th>What happened<th>Age</tr>",
         *(_release(release, now) for release in releases[:NEWEST]),
         "</table>",
-        *(_rules(release) for release in releases[:NEWEST] if not release.phase.terminal and release.status.rules),
+        *(_rules(release) for release in _worth_rules(releases[:NEWEST])),
         f"<p>{now:%Y-%m-%d %H:%M:%S} UTC</p></body></html>",
     ]
     return "".join(parts)
@@ -52,13 +53,33 @@ def render(apps: Sequence[Row], releases: Sequence[Release], problems: Sequence[
 
 def _release(release: Release, now: datetime) -> str:
     status, colors = release.status, release.status.colors
-    minutes = (now - release.created_at).total_seconds() / 60
     phase = escape(release.phase.value)
     return (
-        f"<tr><td>{escape(release.name)}<td>{escape(release.spec.version)}"
+        f"<tr><td>{escape(release.name)}<td>{escape(release.namespace)}<td>{escape(release.spec.version)}"
         f"<td>{_color(colors.from_) if colors else ''}<td>{_color(colors.to) if colors else ''}"
-        f"<td class={phase}>{phase}<td>{escape(status.message)}<td>{minutes:.0f} min</tr>"
+        f"<td class={phase}>{phase}<td>{escape(status.message)}<td>{_age(now - release.created_at)}</tr>"
     )
+
+
+def _age(passed: timedelta) -> str:
+    minutes = passed.total_seconds() / 60
+    for unit, size in (("d", 24 * 60), ("h", 60)):
+        if minutes >= 2 * size:
+            return f"{minutes / size:.0f} {unit}"
+    return f"{minutes:.0f} min"
+
+
+def _worth_rules(releases: Sequence[Release]) -> Iterator[Release]:
+    """The releases whose rules are shown: those that run, and of each application the newest, which may just have
+    gone back: its numbers are what whoever was woken by it looks for.
+    """
+    seen: set[tuple[str, str]] = set()
+    for release in releases:
+        application = (release.namespace, release.spec.application)
+        if release.status.rules and (application not in seen or not release.phase.terminal):
+            yield release
+        if release.status.colors:  # one that was refused hides nothing
+            seen.add(application)
 
 
 def _rules(release: Release) -> str:
