@@ -75,11 +75,14 @@ def _all(console: Console) -> Iterator[dict[str, Any]]:
     from watcher.demo.together import play_together
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
+    good = 0
     for outcome in play_together(list(SCENARIOS), say):
         summary(outcome, say)
+        good += outcome["asExpected"]
         yield outcome
+    say(f"{good} of {len(SCENARIOS)} scenarios as expected")
 
 
 def _play(scenario: Scenario, console: Console, *, keep: bool) -> dict[str, Any]:
