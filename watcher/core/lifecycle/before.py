@@ -265,7 +265,8 @@ def testing(turn: Turn) -> Step:
             return turn.fail(
                 "NoPreview", f"Preview Service {spec.preview.service} cannot be pointed at {turn.colors.to}."
             )
-        return turn.stay(PointPreview(spec.preview.service, turn.colors.to), wake=RETRY)
+        missing = f"Waits: preview Service {spec.preview.service} does not exist." if preview is None else ""
+        return turn.stay(PointPreview(spec.preview.service, turn.colors.to), message=missing, wake=RETRY)
     target: Target = "preview" if spec.preview else "pods"
     for stage in STAGES:
         waits = run_stage(turn, stage, getattr(spec.tests, stage), [target], spec.deadlines.testing)
