@@ -47,7 +47,7 @@ class Show:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        self._console.print(f"[bold]{self._scenario.name}[/]: {self._scenario.story}", highlight=False)
+        self._console.print(f"[bold]{self._scenario.name}[/]: {self._scenario.story}", highlight=False, soft_wrap=True)
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=REFRESH)
             self._live.start()
