@@ -209,8 +209,8 @@ def test_what_a_rule_reports(
     [
         ({"above": "1%"}, 0.010004, "error-rate was 1.0004% (limit 1%)"),
         ({"above": "250ms"}, 0.312, "error-rate was 312 ms (limit 250ms)"),
-        ({"below": "99.9%"}, 0.98, "error-rate was 98% (limit 99.9%)"),
-        ({"below": "99.9%"}, 0.99899999, "error-rate was 99.899999% (limit 99.9%)"),
+        ({"below": "99.9%"}, 0.98, "error-rate was 98% (at least 99.9%)"),
+        ({"below": "99.9%"}, 0.99899999, "error-rate was 99.899999% (at least 99.9%)"),
         ({"above": "2GiB"}, 3 * 1024**3, "error-rate was 3 GiB (limit 2GiB)"),
         ({"outside": ["1%", "5%"]}, 0.07, "error-rate was 7% (limits 1% to 5%)"),
         ({"above": 0}, math.nextafter(0, 1), "error-rate was 4.94e-324 (limit 0)"),

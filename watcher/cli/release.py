@@ -193,6 +193,7 @@ def rollback_application(
     namespace: Namespace = "default",
     reason: Reason = "",
     by: By = "",
+    force: Annotated[bool, typer.Option("--force", help="Even to a version that was rolled back before.")] = False,
     wait: Wait = True,
     timeout: Timeout = 600.0,
     kubeconfig: Kubeconfig = None,
@@ -208,7 +209,8 @@ def rollback_application(
         if running:
             release = hands.command(namespace, running[0].name, "rollback", _command(by, reason))
         else:
-            spec = {"application": application, "requestedBy": by or _me(), "rollback": _command(by, reason)}
+            spec: dict[str, Any] = {"application": application, "rollback": _command(by, reason)}
+            spec |= {"requestedBy": by or _me()} | ({"force": True} if force else {})
             release = hands.create_release(namespace, _body(f"{application}-rollback-", namespace, spec))
         _follow(hands, release, wait=wait, timeout=timeout, as_json=as_json, good=("RolledBack", "Aborted"))
 

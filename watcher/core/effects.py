@@ -89,6 +89,8 @@ class Tell:
     message: str
     severity: Literal["info", "warning", "critical"] = "info"
     evidence: Mapping[str, object] = field(default_factory=dict)
+    repeated: bool = False
+    """Read from the status, not from what just happened: an earlier life of the worker may have told it."""
 
 
 @dataclass(frozen=True, slots=True)

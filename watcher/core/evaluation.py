@@ -206,7 +206,7 @@ def _lasted(rule: BoundRule, evaluations: int) -> bool:
 
 
 def _against(threshold: Threshold, value: float) -> str:
-    """`4.2% (limit 1%)`, with as many digits as it takes to tell the two apart."""
+    """`4.2% (limit 1%)`, or `3 (at least 5)`, with as many digits as it takes to tell the two apart."""
     unit = threshold.range[0].unit
     limits = [limit.number for limit in threshold.range]
     text = format_value(value, unit)
@@ -214,7 +214,8 @@ def _against(threshold: Threshold, value: float) -> str:
         if value in limits or all(text != format_value(limit, unit, digits - 1) for limit in limits):
             break
         text = format_value(value, unit, digits)
-    return f"{text} ({'limits' if threshold.outside else 'limit'} {threshold.limit})"
+    word = "limits" if threshold.outside else "at least" if threshold.below else "limit"
+    return f"{text} ({word} {threshold.limit})"
 
 
 def report(rule: BoundRule, state: RuleState) -> RuleReport:

@@ -57,15 +57,8 @@ class Teller:
         if len(self._told) >= MOST_REMEMBERED:
             self._told.clear()  # the Events still tell what was told
         self._told.add((release.uid, tell.key))
-        write = log.info if tell.severity == "info" else log.warning
-        write(
-            tell.message,
-            release=release.name,
-            namespace=release.namespace,
-            application=release.spec.application,
-            reason=tell.reason,
-            **{name: value for name, value in tell.evidence.items() if name not in ("reason", "event")},
-        )
+        if not tell.repeated:
+            _log(release, tell)
         about = (_about_release(release), *([service] if service else []))
         try:
             self._queue.put_nowait(_Message(about, tell, at, release))
@@ -88,6 +81,8 @@ class Teller:
                 return
             events = _events(message)
             if not self._told_before(events[0]):
+                if message.tell.repeated:
+                    _log(message.release, message.tell)
                 self._notify(message)
             for event in events:
                 what = f"the Event on {event.about['kind']} {event.about['name']}"
@@ -125,6 +120,18 @@ class Teller:
                 wait *= 2
             else:
                 return
+
+
+def _log(release: Release, tell: Tell) -> None:
+    write = log.info if tell.severity == "info" else log.warning
+    write(
+        tell.message,
+        release=release.name,
+        namespace=release.namespace,
+        application=release.spec.application,
+        reason=tell.reason,
+        **{name: value for name, value in tell.evidence.items() if name not in ("reason", "event")},
+    )
 
 
 def _events(message: _Message) -> list[Event]:

@@ -77,7 +77,7 @@ def test_a_check_that_a_new_worker_starts_after_a_long_absence_has_its_whole_tim
 
 def test_the_release_waits_for_an_approval_that_was_asked_for() -> None:
     story = given({"approval": "beforeSwitch"}).until(Phase.AWAITING_APPROVAL).time_passes(3600)
-    story.says("waits for approval: watcher release approve chatbot-platform-x7k2p").flips_are()
+    story.says("waits for approval: watcher release approve chatbot-platform-x7k2p -n prod").flips_are()
     story.person("approve", reason="looks good").to_the_end().phase_is(Phase.COMPLETED)
     assert Phase.AWAITING_APPROVAL in story.phases
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -250,3 +251,12 @@ def test_a_deployment_that_is_deleted_ends_the_release() -> None:
 def test_a_deployment_that_cannot_be_seen_is_waited_for() -> None:
     story = given().until(Phase.DEPLOYING).color("green", seen=False).time_passes(30).phase_is(Phase.DEPLOYING)
     story.color_recovers("green").to_the_end().phase_is(Phase.COMPLETED)
+
+
+def test_pods_that_are_ready_and_no_endpoints_are_waited_for_and_the_service_is_named() -> None:
+    release = before_the_flip(Phase.DEPLOYING).release
+    observed = given().until(Phase.TESTING).world.observe(release)
+    green = replace(observed.colors["green"], endpoints=0)
+    after, _ = step(release, replace(observed, colors={**observed.colors, "green": green}), release.created_at)
+    assert after.phase is Phase.DEPLOYING
+    assert "none is an endpoint yet; Service chatbot-platform must select" in after.status.message

@@ -6,6 +6,7 @@ is handled; and whatever step a worker is killed at, taking `step` again from th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from watcher.core.effects import Effect, Tell
@@ -55,4 +56,4 @@ def step(release: Release, observed: Observed, now: datetime) -> tuple[Release, 
     else:
         after, effects = PHASES[release.phase](turn)
     told = {effect.key for effect in effects if isinstance(effect, Tell)}
-    return after, (*effects, *(tell for tell in news(after, now) if tell.key not in told))
+    return after, (*effects, *(replace(tell, repeated=True) for tell in news(after, now) if tell.key not in told))

@@ -298,7 +298,7 @@ def _hold(turn: Turn, why: str, changes: dict[str, Any], effects: list[Effect]) 
     if turn.needs("Inconclusive") and turn.status.message.startswith(HOLDS) and "rules" not in changes:
         return turn.stay(*effects, wake=min(turn.watch.interval, _watchful(turn)), **changes)
     message = (
-        f"{HOLDS}: {why}. Both colours stay up. Go back with: watcher release abort {turn.release.name}; "
+        f"{HOLDS}: {why}. Both colours stay up. Go back with: {turn.command('abort')}; "
         f"or wait: it completes as soon as enough was seen."
     )
     base = turn.status.model_copy(update=changes)

@@ -89,7 +89,7 @@ def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
     if turn.release.is_rollback_only:
         if turn.color(other(active)).deployment is None:
             return "NoDeployment", f"Deployment {app.deployment(other(active))} does not exist: nothing to go back to."
-        return None
+        return _quarantined_target(turn, other(active))
     waiting = [o.name for o in observed.others if o.ended_at is None and not _after(o, turn)]
     if waiting:
         return "AnotherReleaseRunning", f"Release {waiting[0]} of {app.name} was asked for earlier and still waits."
@@ -121,6 +121,16 @@ def _refused_images(turn: Turn, app: Application, active: str) -> tuple[str, str
     if observed.rules_problem:
         return "InvalidRules", observed.rules_problem
     return None
+
+
+def _quarantined_target(turn: Turn, target: str) -> tuple[str, str] | None:
+    """A second rollback by hand would send traffic to the very version that the first one took it from (S9)."""
+    deployment = turn.color(target).deployment
+    last = _last_life(turn.observed.others, deployment.images) if deployment else None
+    if last is None or last.phase is not Phase.ROLLED_BACK or turn.release.spec.force:
+        return None
+    message = f"{target} runs what was rolled back in Release {last.name}: traffic stays; go there anyway with force."
+    return "Quarantined", message
 
 
 def _last_life(others: Sequence[Other], images: Mapping[str, str]) -> Other | None:
@@ -248,7 +258,7 @@ def _failed_deploy(turn: Turn, found: Diagnosis) -> Step:
         if key not in turn.observed.logs and not turn.overdue(turn.app.spec.deadlines.deploying + LOGS_PATIENCE):
             return turn.stay(FetchLogs(found.pod, found.container, previous=True), wake=RETRY)
         logs = turn.observed.logs.get(key, "")
-    last = f" Its last lines: {one_line(logs)}" if logs else ""
+    last = f" Its last lines: {one_line(logs).removesuffix('.')}." if logs else ""
     message = f"Deploying {turn.version} to {turn.colors.to} failed: {found.message}.{last} Traffic never moved."
     return turn.fail(found.reason, message, evidence={"diagnosis": found.message, "logs": logs})
 
@@ -276,7 +286,7 @@ def testing(turn: Turn) -> Step:
     if waits:
         return waits
     if spec.approval == "beforeSwitch" and not turn.release.spec.approve:
-        message = f"{turn.version} passed its tests; waits for approval: watcher release approve {turn.release.name}"
+        message = f"{turn.version} passed its tests; waits for approval: {turn.command('approve')}"
         return turn.go(Phase.AWAITING_APPROVAL, message)
     return turn.go(Phase.SWITCHING, f"{turn.version} passed its tests; switches to {turn.colors.to}.")
 

@@ -89,7 +89,11 @@ class Turn:
     def paused(self) -> str:
         """Why the Release is paused, as a sentence; empty when it is not."""
         pause = self.release.spec.pause
-        return f"Paused {pause.told()}; resume with: watcher release resume {self.release.name}" if pause else ""
+        return f"Paused {pause.told()}; resume with: {self.command('resume')}" if pause else ""
+
+    def command(self, verb: str) -> str:
+        """The command line that steers this Release, to be copied."""
+        return f"watcher release {verb} {self.release.name} -n {self.release.namespace}"
 
     # -- answering ----------------------------------------------------------------------------------------------------
 
