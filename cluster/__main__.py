@@ -45,11 +45,15 @@ def main() -> int:
 
 
 def _enter(layout: Layout, command: list[str]) -> int:
-    """Become the command, in the cluster's network only: files and processes are the machine's own."""
+    """Become the command, in the cluster's network only: files and processes are the machine's own.
+
+    Its environment says where the administrator's kubeconfig and the API server's audit log are.
+    """
     held = holder.find(layout)
     if held is None:
         raise CannotRun("no cluster is up: cluster/up")
     os.environ["KUBECONFIG"] = str(layout.kubeconfig)
+    os.environ["CLUSTER_AUDIT_LOG"] = str(layout.audit_log)
     os.environ["PATH"] = f"{binaries()}:{os.environ.get('PATH', '')}"  # its kubectl first
     arguments = ["nsenter", f"--target={held.pid}", "--net", "--", *command]
     os.execvp(arguments[0], arguments)  # noqa: S606 - an argument list, and no shell

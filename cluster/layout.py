@@ -57,6 +57,11 @@ class Layout:
         return self.home / "log"
 
     @property
+    def audit_log(self) -> Path:
+        """What the daemon's service account asked of the API server, a JSON document a line."""
+        return self.logs / "audit.log"
+
+    @property
     def run(self) -> Path:
         """What the cluster's processes see as /run."""
         return self.home / "run"

@@ -13,6 +13,8 @@ from cluster.layout import API_PORT, ETCD, NODE_IP, NODE_NAME, PODS, SANDBOX_IMA
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
+DAEMON_ACCOUNT = "system:serviceaccount:bluegreen-watcher:bluegreen-watcher"
+"""The user that deploy/ makes the daemon."""
 
 
 def etcd(layout: Layout, binaries: Path) -> list[str]:
@@ -46,6 +48,8 @@ def api_server(layout: Layout, binaries: Path) -> list[str]:
         f"--service-cluster-ip-range={SERVICES}",
         "--allow-privileged=true",
         "--kubelet-preferred-address-types=InternalIP",
+        f"--audit-policy-file={layout.config / 'audit.json'}",
+        f"--audit-log-path={layout.audit_log}",
     ]
 
 
@@ -101,6 +105,7 @@ def write_config(layout: Layout, snapshotter: str) -> None:
     (layout.config / "containerd.toml").write_text(_containerd_toml(network, snapshotter), "utf-8")
     (layout.config / "resolv.conf").write_text(f"nameserver {NODE_IP}\n", "utf-8")
     _json(network / "10-pods.conflist", _NETWORK)
+    _json(layout.config / "audit.json", _AUDIT_POLICY)
     _json(layout.config / "kubelet.json", _kubelet_config(layout))
     _json(layout.config / "kube-proxy.json", _kube_proxy_config(layout))
 
@@ -146,6 +151,14 @@ default_runtime_name = "runc"
 runtime_type = "io.containerd.runc.v2"
 """
 
+
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [DAEMON_ACCOUNT]}, {"level": "None"}],
+}
+"""What the daemon asks for and what it is answered, without bodies; nothing of anybody else."""
 
 _NETWORK = {
     "cniVersion": "0.4.0",
