@@ -160,8 +160,10 @@ def test_identity_cannot_be_rewritten(api: Api, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     made = api.post(path, config_map("a"))
     older = {**made, "metadata": {**made["metadata"], "creationTimestamp": "2001-01-01T00:00:00Z"}}
-    status = api.refused(422, "PUT", f"{path}/a", older)
-    assert status["details"]["causes"][0]["field"] == "metadata.creationTimestamp"
+    assert api.ok("PUT", f"{path}/a", older)["metadata"]["creationTimestamp"] == made["metadata"]["creationTimestamp"]
+    going = {**made, "metadata": {**made["metadata"], "deletionTimestamp": "2001-01-01T00:00:00Z"}}
+    status = api.refused(422, "PUT", f"{path}/a", going)
+    assert status["details"]["causes"][0]["field"] == "metadata.deletionTimestamp"
     other = {**made, "metadata": {**made["metadata"], "uid": "11111111-2222-3333-4444-555555555555"}}
     assert api.refused(409, "PUT", f"{path}/a", other)["reason"] == "Conflict"
 

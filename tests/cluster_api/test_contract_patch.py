@@ -181,7 +181,28 @@ def test_a_strategic_patch_deletes_and_replaces_by_directive(api: Api, namespace
     after = api.ok("PATCH", f"{path}/web", recreate, type=STRATEGIC)
     assert after["spec"]["strategy"] == {"type": "Recreate"}
     only = {"metadata": {"labels": {"$patch": "replace", "b": "2"}}}
+    # There is nothing yet that it could replace.
+    assert "labels" not in api.ok("PATCH", f"{path}/web", only, type=STRATEGIC)["metadata"]
+    api.ok("PATCH", f"{path}/web", {"metadata": {"labels": {"a": "1"}}}, type=STRATEGIC)
     assert api.ok("PATCH", f"{path}/web", only, type=STRATEGIC)["metadata"]["labels"] == {"b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "code"),
+    [
+        ({"spec": {"template": {"spec": {"containers": [{"image": "registry.invalid/web:2"}]}}}}, 500),
+        ({"spec": {"strategy": {"$patch": "nonsense"}}}, 500),
+        ({"spec": {"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}}, 400),
+    ],
+    ids=["a container without a name", "an unknown directive", "a key that is not to be retained"],
+)
+def test_a_strategic_patch_that_cannot_be_carried_out_is_refused(
+    api: Api, namespace: str, patch: Json, code: int
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    api.post(path, deployment("web", replicas=0))
+    status = api.refused(code, "PATCH", f"{path}/web", patch, type=STRATEGIC)
+    assert status.get("reason", "") == ("BadRequest" if code == 400 else "")
 
 
 def test_a_strategic_patch_merges_ports_of_a_service_by_number(api: Api, switch: str) -> None:

@@ -117,7 +117,7 @@ def test_strategic_merge(target: Any, patch: Any, after: Any) -> None:
 def test_a_strategic_patch_needs_the_merge_key() -> None:
     with pytest.raises(ApiError) as refusal:
         strategic_merge({"containers": []}, {"containers": [{"image": "x"}]})
-    assert refusal.value.code == 400
+    assert refusal.value.code == 500
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def admit_change(resource: Resource, body: Any, current: Object, *, subresource:
     if meta.get("uid") and meta["uid"] != old["uid"]:
         message = f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old['uid']}"
         raise conflict(kind, old["name"], message)
-    fixed = ("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+    meta["creationTimestamp"] = old["creationTimestamp"]  # whatever the body says
+    fixed = ("deletionTimestamp", "deletionGracePeriodSeconds")
     rewritten = [name for name in fixed if name in meta and not _same_moment(meta[name], old.get(name))]
     if rewritten:
         causes = [bad_value(f"metadata.{name}", meta[name], "field is immutable") for name in rewritten]

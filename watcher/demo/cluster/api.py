@@ -32,7 +32,7 @@ from watcher.demo.cluster.logs_api import PodLogs, flag, follow_log, parse_log_r
 from watcher.demo.cluster.rendering import negotiate, render_list, render_object
 from watcher.demo.cluster.resources import NAMESPACE, POD, Kind
 from watcher.demo.cluster.store import Store, StoreError
-from watcher.demo.cluster.verbs import Target, Verbs, WriteOptions, Written, check_subresource, parse_version
+from watcher.demo.cluster.verbs import Target, Verbs, WriteOptions, Written, check_subresource, check_version, whole
 from watcher.demo.cluster.watching import Watches, WatchRequest
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -178,7 +178,9 @@ class _Front:
             return self._log(request, target)
         match request.method, bool(target.name):
             case "GET" | "HEAD", True if not flag(query, "watch"):
-                return self._one(request, target, Written(200, self._verbs.get(target)))
+                return self._one(
+                    request, target, Written(200, self._verbs.get(target, query.get("resourceVersion", "")))
+                )
             case "GET" | "HEAD", _:
                 return self._watch(request, target) if flag(query, "watch") else self._list(request, target)
             case "POST", False if target.namespace is not None:
@@ -226,7 +228,7 @@ class _Front:
 
     def _watch(self, request: Request, target: Target) -> Response:
         query = request.query_params
-        wanted = parse_version(query.get("resourceVersion", ""))
+        wanted = check_version(query.get("resourceVersion", ""))
         initial = flag(query, "sendInitialEvents")
         if initial and query.get("resourceVersionMatch") != "NotOlderThan":
             cause = forbidden_field("resourceVersionMatch", "sendInitialEvents requires it to be NotOlderThan")
@@ -239,7 +241,7 @@ class _Front:
             None if wanted == 0 or initial else wanted,
             flag(query, "allowWatchBookmarks"),
             initial,
-            float(parse_version(query.get("timeoutSeconds", ""))) or None,
+            float(whole(query.get("timeoutSeconds", ""))) or None,
         )
         return StreamingResponse(self.watches.open(watch), media_type="application/json")
 

@@ -13,7 +13,7 @@ from watcher.demo.cluster.store import StoreError
 
 
 class ApiError(Exception):
-    """A refusal with its HTTP code, its machine-readable reason and the `details` of the Status."""
+    """A refusal with its HTTP code, its machine-readable reason (few have none) and the `details` of the Status."""
 
     def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -29,8 +29,9 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            body["reason"] = self.reason
         if self.details is not None:
             body["details"] = self.details
         body["code"] = self.code

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from watcher.demo.cluster.errors import bad_request
+from watcher.demo.cluster.errors import ApiError, bad_request
 from watcher.demo.cluster.patch import same
 from watcher.demo.cluster.store import clone
 
@@ -86,8 +86,10 @@ def _merge_maps(current: dict[str, Any], patch: dict[str, Any], path: tuple[str,
     if directive == "delete":
         return {}
     if directive not in (None, "merge"):
-        raise bad_request(f"Unknown patch directive: {directive}")
+        raise _failed(f"unknown patch type: {directive} in map: {patch}")
     if "$retainKeys" in patch:
+        if any(name not in patch["$retainKeys"] for name in patch if not name.startswith("$")):
+            raise bad_request("invalid patch format of retainKeys")
         current = {name: value for name, value in current.items() if name in patch["$retainKeys"]}
     for name, value in patch.items():
         if name.startswith("$deleteFromPrimitiveList/"):
@@ -105,6 +107,8 @@ def _merge_maps(current: dict[str, Any], patch: dict[str, Any], path: tuple[str,
 def _merge_field(current: dict[str, Any], name: str, value: Any, path: tuple[str, ...], order: Any) -> None:
     if value is None or (isinstance(value, dict) and value.get("$patch") == "delete"):
         current.pop(name, None)
+    elif isinstance(value, dict) and "$patch" in value and name not in current:
+        return  # A directive for what is not there does nothing, and takes the rest of its map along.
     elif isinstance(value, dict):
         current[name] = _merge_maps(_mapping(current.get(name)), value, (*path, name))
     elif isinstance(value, list):
@@ -126,7 +130,7 @@ def _merge_lists(current: Any, patch: list[Any], path: tuple[str, ...], order: l
         return _ordered(result + [item for item in patch if item not in result], order, key)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+            raise _failed(f"map: {item} does not contain declared merge key: {key}")
         at = _position(result, key, item)
         if _directive(item) == "delete":
             result = [old for old in result if not same(old.get(key), item[key])]
@@ -135,6 +139,11 @@ def _merge_lists(current: Any, patch: list[Any], path: tuple[str, ...], order: l
         else:
             result[at] = _merge_maps(result[at], item, path)
     return _ordered(result, order, key)
+
+
+def _failed(message: str) -> ApiError:
+    """What a strategic patch gets that cannot be carried out: the real server answers 500, without a reason."""
+    return ApiError(500, "", message)
 
 
 def _directive(item: Any) -> str | None:

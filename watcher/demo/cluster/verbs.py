@@ -76,7 +76,9 @@ class Verbs:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def get(self, target: Target) -> Object:
+    def get(self, target: Target, version: str = "") -> Object:
+        """The object as it is now, which is never older than the version asked for."""
+        check_version(version)
         found = self.store.get(target.resource.kind, target.namespace or "", target.name)
         return scale_of(found) if target.subresource == "scale" else found
 
@@ -90,7 +92,10 @@ class Verbs:
     def select(self, target: Target, query: Mapping[str, str]) -> tuple[list[Object], dict[str, Any]]:
         """The selected objects and the metadata of the list: its version and, in pages, where to go on."""
         selection = self.selection(target, query)
-        wanted = parse_version(query.get("resourceVersion", ""))
+        try:
+            wanted = parse_version(query.get("resourceVersion", ""))
+        except ValueError as error:
+            raise bad_request(f"invalid resource version: {error}") from None
         if wanted > self.store.version:
             raise _too_large(wanted, self.store.version)
         found = [obj for obj in self.store.objects(target.resource.kind, target.namespace) if selection.matches(obj)]
@@ -99,7 +104,7 @@ class Verbs:
             version, after = _read_token(query["continue"])
             found = [obj for obj in found if _place(obj) > after]
         metadata: dict[str, Any] = {"resourceVersion": version}
-        limit = _whole(query.get("limit", ""), "limit")
+        limit = whole(query.get("limit", ""))
         if limit and len(found) > limit:
             if not selection.narrows:
                 metadata["remainingItemCount"] = len(found) - limit
@@ -225,9 +230,26 @@ def apply_patch(resource: Resource, media_type: str, patch: Any, current: Object
 
 
 def parse_version(text: str) -> int:
-    """A resourceVersion of a request; 0 when none is given."""
+    """A resourceVersion of a request; 0 when none is given. Raises a ValueError in the words of the real server."""
     if text and not text.isdigit():
-        raise bad_request(f'resourceVersion: Invalid value: "{text}": must be a number')
+        raise ValueError(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    return int(text or 0)
+
+
+def check_version(text: str) -> int:
+    """The same for reading or watching one: what is no number gets a 500 there, as from the real server."""
+    try:
+        return parse_version(text)
+    except ValueError as error:
+        raise ApiError(500, "", str(error)) from None
+
+
+def whole(text: str) -> int:
+    """A whole number of a request; 0 when none is given."""
+    if text and not text.isdigit():
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return int(text or 0)
 
 
@@ -269,9 +291,3 @@ def _read_token(token: str) -> tuple[str, tuple[str, str]]:
     except (ValueError, TypeError, binascii.Error) as error:
         raise bad_request("continue key is not valid") from error
     return str(version), (str(namespace), str(name))
-
-
-def _whole(text: str, what: str) -> int:
-    if text and not text.isdigit():
-        raise bad_request(f'{what}: Invalid value: "{text}": must be a number')
-    return int(text or 0)
