@@ -1,4 +1,4 @@
-"""`python -m cluster up [--image FILE ...]`, `down`, `enter COMMAND ...`."""
+"""`python -m cluster check`, `up [--image FILE ...]`, `down`, `enter COMMAND ...`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from cluster import holder
+from cluster import holder, machine
 from cluster.holder import CannotRun
 from cluster.layout import Layout, binaries
 from cluster.up import down, keep_logs, up
@@ -19,6 +19,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     bring = commands.add_parser("up", help="bring the cluster up; prints the path of its kubeconfig")
     bring.add_argument("--image", action="append", type=Path, default=[], help="docker-archive to load into the node")
+    commands.add_parser("check", help="say why this machine cannot run it, if so")
     end = commands.add_parser("down", help="end it and remove all that it left")
     end.add_argument("--keep-logs", action="store_true", help="put its logs into the cache folder first")
     inside = commands.add_parser("enter", help="run a command in the cluster's network")
@@ -32,6 +33,8 @@ def main() -> int:
         if given.command == "up":
             up(layout, given.image)
             sys.stdout.write(f"{layout.kubeconfig}\n")
+        elif given.command == "check":
+            machine.check(layout)
         elif given.command == "down":
             if given.keep_logs:
                 keep_logs(layout)

@@ -21,11 +21,18 @@ EMPTY_WITHIN = 10.0
 """Seconds for the kernel to let go of groups whose processes were just ended."""
 
 
+def hierarchies() -> Iterator[Path]:
+    """Where groups are made: one folder with cgroup v2, several with v1, and both where v2 stands beside v1."""
+    for folder in (MOUNTED, *sorted(MOUNTED.glob("*/"))):
+        if (folder / "cgroup.procs").exists() and (folder == MOUNTED or not (MOUNTED / "cgroup.procs").exists()):
+            yield folder
+
+
 def remove(layout: Layout) -> None:
     """Remove the groups of this cluster's containers. Raises TimeoutError when a process is still in one."""
     deadline = time.monotonic() + EMPTY_WITHIN
     containers = set(_containers(layout))
-    for parent in (MOUNTED / PARENT, *MOUNTED.glob(f"*/{PARENT}")):
+    for parent in (folder / PARENT for folder in hierarchies()):
         for container in containers:
             for path, _, _ in os.walk(parent / container, topdown=False):
                 while not _removed(Path(path)):

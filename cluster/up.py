@@ -16,21 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import archives, cgroups, credentials, holder, parts
-from cluster.holder import HIDDEN, CannotRun, Holder
+from cluster import archives, cgroups, credentials, holder, machine, parts
+from cluster.holder import CannotRun, Holder
 from cluster.layout import NODE_NAME, SANDBOX_IMAGE, Layout, binaries, cache, kubernetes_version
 
-TOOLS = {
-    "containerd": "containerd",
-    "runc": "runc",
-    "iptables": "iptables",
-    "conntrack": "conntrack",
-    "ip": "iproute2",
-    "openssl": "openssl",
-    "unshare": "util-linux",
-    "nsenter": "util-linux",
-    parts.CNI_PLUGINS + "/bridge": "containernetworking-plugins",
-}
 ETCD_PORT = 2379
 READY_WITHIN = 120.0
 """Seconds for one part; a machine with other work to do is slow."""
@@ -41,26 +30,11 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def check_machine(layout: Layout) -> None:
-    """Raises CannotRun with the reason, when this machine cannot run the cluster."""
-    if os.geteuid() != 0:
-        raise CannotRun("must run as root: pods need namespaces, mounts and cgroups")
-    missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
-    if missing:
-        raise CannotRun(f"needs the Debian packages {' '.join(missing)}: apt-get install --no-install-recommends ...")
-    if not Path("/sys/fs/cgroup").is_dir():
-        raise CannotRun("there are no cgroups on this machine")
-    for path in (layout.home, binaries()):
-        hidden = [folder for folder in HIDDEN if path.is_relative_to(folder)]
-        if hidden:
-            raise CannotRun(f"{path} lies below {hidden[0]}, which the cluster has of its own: set XDG_CACHE_HOME")
-    if not (binaries() / "pause").exists():  # the last to be built
-        raise CannotRun("Kubernetes is not built yet: cluster/build")
-
-
 def up(layout: Layout, images: Sequence[Path] = ()) -> None:
     """Start a cluster (ending one that is up) with these images in its node. Raises CannotRun, or TimeoutError."""
-    check_machine(layout)
+    machine.check(layout)
+    if not (binaries() / "pause").exists():  # the last to be built
+        raise CannotRun("Kubernetes is not built yet: cluster/build")
     down(layout)
     started = time.monotonic()
     layout.home.mkdir(mode=0o700, parents=True)

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster_api.harness import embedded
-from tests.support.api import kubeconfig, teach
+from tests.cluster_api.harness import embedded, until
+from tests.support.api import CRDS, kubeconfig, teach
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes import paths
-from watcher.adapters.kubernetes.connection import Connection
+from watcher.adapters.kubernetes.connection import Connection, NotFound
 from watcher.adapters.kubernetes.hands import Hands
 
 
@@ -36,7 +36,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         stack.callback(connection.close)
         with suppress(Conflict):
             teach(connection)
+        until(lambda: knows_releases(connection))
         yield path
+
+
+def knows_releases(connection: Connection) -> bool:
+    """A real server serves a new kind a moment after it has accepted its definition."""
+    with suppress(NotFound):
+        conditions = connection.get(f"{CRDS}/releases.watcher.bluegreen.dev").get("status", {}).get("conditions", ())
+        established = any((row["type"], row["status"]) == ("Established", "True") for row in conditions)
+        return established and bool(connection.get(paths.releases("default")))
+    return False
 
 
 @pytest.fixture
