@@ -33,6 +33,9 @@ from watcher.engine.daemon import Daemon
 
 NAMESPACES = {WHOLE_CLUSTER: "bluegreen-watcher", ONE_NAMESPACE: "chatbot-platform-prod"}
 
+JOBS = "bluegreen-watcher-jobs"
+"""The right to run Jobs, apart from the others."""
+
 everywhere = pytest.mark.parametrize("directory", EVERY)
 
 
@@ -142,7 +145,7 @@ def test_the_account_that_the_pod_uses_is_the_one_that_has_the_rights(directory:
     roles = {(one["kind"], one["metadata"]["name"]) for one in render(directory) if one["kind"].endswith("Role")}
 
     assert only(directory, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == account["name"]
-    assert len(bindings) == 2, "one for the applications, one for the Lease"
+    assert {one["metadata"]["name"] for one in bindings} - {JOBS} == {"bluegreen-watcher", "bluegreen-watcher-lease"}
     for binding in bindings:
         assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in roles
         assert binding["subjects"] == [{"kind": "ServiceAccount", **{k: account[k] for k in ("name", "namespace")}}]
@@ -157,10 +160,19 @@ def test_the_lease_that_the_role_names_is_the_one_that_the_daemon_takes(director
     assert {verb for rule in role["rules"] if "resourceNames" not in rule for verb in rule["verbs"]} == {"create"}
 
 
-def test_both_ways_to_install_give_the_same_rights() -> None:
-    whole = named(WHOLE_CLUSTER, "ClusterRole", "bluegreen-watcher")
+@pytest.mark.parametrize("role", ["bluegreen-watcher", JOBS])
+def test_both_ways_to_install_give_the_same_rights(role: str) -> None:
+    whole = named(WHOLE_CLUSTER, "ClusterRole", role)
 
-    assert rules_of(named(ONE_NAMESPACE, "Role", "bluegreen-watcher")) == rules_of(whole)
+    assert rules_of(named(ONE_NAMESPACE, "Role", role)) == rules_of(whole)
+
+
+def test_no_jobs_are_created_in_the_whole_cluster_by_default() -> None:
+    """Whoever creates a Job runs anything, with every Secret of the namespace: that is granted one by one."""
+    bound = {one["roleRef"]["name"] for one in render(WHOLE_CLUSTER) if one["kind"].endswith("RoleBinding")}
+
+    assert JOBS not in bound
+    assert "batch" not in {group for group, _, _ in rules_of(named(WHOLE_CLUSTER, "ClusterRole", "bluegreen-watcher"))}
 
 
 def test_the_overlay_for_one_namespace_has_nothing_of_the_whole_cluster() -> None:
@@ -168,7 +180,9 @@ def test_the_overlay_for_one_namespace_has_nothing_of_the_whole_cluster() -> Non
 
 
 def test_people_may_ask_for_releases_and_never_write_a_status() -> None:
-    roles = [r for r in of_kind(WHOLE_CLUSTER, "ClusterRole") if r["metadata"]["name"] != "bluegreen-watcher"]
+    roles = [
+        r for r in of_kind(WHOLE_CLUSTER, "ClusterRole") if r["metadata"]["name"] not in ("bluegreen-watcher", JOBS)
+    ]
     allowed = {rule for role in roles for rule in rules_of(role)}
 
     assert {verb for _, _, verb in allowed} >= {"create", "get", "list", "patch"}, "watcher release needs these"
