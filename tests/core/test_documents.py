@@ -108,6 +108,7 @@ def test_a_good_file_is_read() -> None:
     assert isinstance(document.model, RuleSet)
     first, second = document.model.spec.rules
     assert first.threshold == second.threshold
+    assert first.query is not None
     assert first.query.splitlines()[1] == "  / 2"
 
 
@@ -274,7 +275,10 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
     ("text", "problems"),
     [
         ("      treshold: {above: 1%}\n", ['8:7: unknown key "treshold": did you mean "threshold"?']),
-        ("      window: 1m\n", ['6:7: "threshold" is missing: add "threshold: ..."']),
+        (
+            "      window: 1m\n",
+            ["6:7: a rule has no threshold, compare or burnRate: write exactly one of threshold, compare, burnRate"],
+        ),
         (
             "      threshold: {above: 1%}\n      for: 5mn\n",
             ['9:12: "5mn" is no duration: did you mean "5m"? (units: ms s m h d w)'],
@@ -285,21 +289,25 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
         ),
         ("      threshold: {outside: [1]}\n", ["8:28: item 2 is missing: add it"]),
         (
-            "      threshold: {above: 1%}\n      compare: {with: [before]}\n",
+            "      threshold: {above: 1%}\n      compare: {tolerance: {relative: 20%, absolute: 50ms}}\n",
+            ["9:16: a rule has threshold and compare: write exactly one of threshold, compare, burnRate"],
+        ),
+        (
+            "      burnRate: {objective: 99.9%, bad: 'x[{{ window }}]', total: 'y[{{ window }}]'}\n",
+            ['7:14: "query" has no meaning beside burnRate: leave it out: it is made of bad and total'],
+        ),
+        (
+            "      compare: {with: [befor]}\n",
             [
-                (
-                    '9:7: unknown key "compare": comparison with the time before the switch '
-                    "is not there yet; write a threshold"
-                ),
+                '8:16: "tolerance" is missing: add "tolerance: ..."',
+                '8:24: "befor" is not one of before, yesterday, lastWeek: did you mean "before"?',
             ],
         ),
         (
-            "      threshold: {above: 1%}\n      burnRate: {}\n",
+            "      burnRate: {objectve: 99%, bad: 'x', total: 'y[{{ window }}]'}\n",
             [
-                (
-                    '9:7: unknown key "burnRate": burn rates are not there yet; '
-                    "write a threshold on the share of bad requests"
-                ),
+                '8:18: unknown key "objectve": did you mean "objective"?',
+                '8:38: this is asked over two windows and names none: write "[{{ window }}]" for its range',
             ],
         ),
         (
@@ -323,8 +331,6 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
             "      threshold: {above: 1%}\n    - {}\n    - 7\n",
             [
                 '9:7: "name" is missing: add "name: ..."',
-                '9:7: "query" is missing: add "query: ..."',
-                '9:7: "threshold" is missing: add "threshold: ..."',
                 '10:7: 7 is not a mapping: write keys and values, as in "key: value"',
             ],
         ),

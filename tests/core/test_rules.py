@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from watcher.core.binding import Watched, bind
 from watcher.core.models import API_VERSION, Metadata, Model, Name, PositiveDuration, Value, plain
 from watcher.core.rules import (
     BoundRule,
@@ -18,10 +19,9 @@ from watcher.core.rules import (
     RuleSet,
     Threshold,
     apply_override,
-    bind,
 )
 from watcher.core.templates import TemplateError
-from watcher.core.units import Invalid
+from watcher.core.units import Invalid, Quantity
 
 VARIABLES = {"namespace": "prod", "application": "chat", "color": "green", "deployment": "chat.green"}
 
@@ -48,19 +48,21 @@ def rule_set(*rules: dict[str, Any]) -> RuleSet:
 
 
 def bound(written: Rule, **variables: str) -> BoundRule:
-    return bind(
-        rule_set({"name": "a", "query": "up", "threshold": {"above": 1}}),
-        written,
-        VARIABLES | variables,
-        timedelta(seconds=10),
-        "enforce",
-    )
+    (made,) = bind(rule_set({"name": "a", "query": "up", "threshold": {"above": 1}}), written, watched(**variables))
+    return made
+
+
+def watched(**variables: str) -> Watched:
+    now = VARIABLES | variables
+    before = now | {"color": "blue", "deployment": "chat.blue"}
+    return Watched(now, before, timedelta(seconds=10), timedelta(minutes=15), "enforce")
 
 
 def test_the_defaults_of_a_rule() -> None:
     defaults = rule()
     assert defaults.window == timedelta(minutes=1)
-    assert (defaults.on_breach, defaults.on_no_data, defaults.on_error) == ("rollback", "hold", "hold")
+    made = bound(defaults)
+    assert (made.on_breach, made.on_no_data, made.on_error) == ("rollback", "hold", "hold")
     assert (defaults.for_, defaults.breaches, defaults.traffic, defaults.reduce) == (None, None, None, None)
     assert bound(defaults).warm_up == timedelta(minutes=1)
     assert bound(defaults).for_ == timedelta()
@@ -112,8 +114,6 @@ def test_a_comparison_is_strict(
         ({"name": "Error Rate"}, 'did you mean "error-rate"?'),
         ({"name": "---"}, 'write one such as "error-rate"'),
         ({"reduce": "median"}, "Input should be 'max', 'min', 'sum' or 'avg'"),
-        ({"compare": {}}, "Extra inputs are not permitted"),
-        ({"burnRate": {}}, "Extra inputs are not permitted"),
     ],
 )
 def test_a_rule_that_cannot_mean_anything_is_refused(keys: dict[str, Any], said: str) -> None:
@@ -245,7 +245,7 @@ def test_models_take_python_values_and_publish_their_schema() -> None:
         wait_for: PositiveDuration
         limit: Value
 
-    made = Sample(name="a", wait_for=timedelta(seconds=90), limit=rule().threshold.range[0])
+    made = Sample(name="a", wait_for=timedelta(seconds=90), limit=Quantity(0.01, "1%", "%"))
     assert plain(made) == {"name": "a", "waitFor": "1m30s", "limit": "1%"}
     properties = Sample.model_json_schema()["properties"]
     assert properties["waitFor"]["type"] == "string"

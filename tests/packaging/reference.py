@@ -57,6 +57,6 @@ def _default(field: FieldInfo) -> str:
         case dict():
             return "{}"
         case tuple() | list():
-            return "[]"
+            return f"[{', '.join(str(one) for one in default)}]"
         case _:
             return str(default)

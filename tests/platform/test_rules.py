@@ -16,7 +16,8 @@ import requests
 from ruamel.yaml import YAML
 
 from tests.platform.running import ChatPod, until
-from watcher.core.rules import BoundRule, RuleOverride, RuleSet, apply_override, bind
+from watcher.core.binding import Watched, bind
+from watcher.core.rules import BoundRule, RuleOverride, RuleSet, apply_override
 from watcher.demo.platform import manifests
 from watcher.demo.platform.load import LoadGenerator
 from watcher.demo.platform.prometheus import PrometheusServer, StaticTargets
@@ -59,10 +60,11 @@ def bound(version: str, window: timedelta | None = None) -> Iterator[BoundRule]:
         "deployment": "chatbot-platform-green",
         "version": version,
     }
+    watched = Watched(variables, variables, timedelta(seconds=1), timedelta(minutes=15), "enforce")
     for ruleset in packs().values():
         for rule in ruleset.spec.rules:
             chosen = apply_override(rule, RuleOverride(window=window)) if window else rule
-            yield bind(ruleset, chosen, variables, timedelta(seconds=1), "enforce")
+            yield from bind(ruleset, chosen, watched)
 
 
 def values(server: PrometheusServer, promql: str) -> list[float]:
@@ -82,6 +84,7 @@ def outcome(server: PrometheusServer, rule: BoundRule) -> str:
     assert len(numbers) <= 1 or rule.reduce == "max", f"{rule.id} gives {len(numbers)} series"
     if not numbers or math.isnan(max(numbers)):
         return "noData"
+    assert rule.threshold is not None
     return "breach" if rule.threshold.breached_by(max(numbers)) else "pass"
 
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
+from watcher.core.comparison import Compared, Past, Point, Unknown, judge
 from watcher.core.models import Model
 from watcher.core.readings import Answer, Failed, NoData, Number, Reading, Row, Several
 from watcher.core.rules import BoundRule, Reduce, Threshold
-from watcher.core.units import format_value, say_duration
+from watcher.core.units import Quantity, format_value, say_duration
 
 SAME_TIME = 0.0005
 """Two times are one when they differ by less: Prometheus keeps milliseconds."""
@@ -40,11 +41,14 @@ BLIND = frozenset({Outcome.NO_DATA, Outcome.THIN, Outcome.ERROR})
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was read for one rule at one evaluation time. `traffic` is None when the rule asks for none."""
+    """What was read for one rule at one evaluation time. `traffic` is None when the rule asks for none, and `past` when
+    it compares with nothing; every sample of a watch carries the same past.
+    """
 
     at: float
     value: Reading
     traffic: Reading | None = None
+    past: Past | Failed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,9 @@ class RuleState:
     run: int = 0
     """How many evaluations in a row gave `outcome`."""
     value: float | None = None
-    """The last evaluation's number, if it gave one."""
+    """The last evaluation's number, if it gave one; of a comparison the level."""
     detail: str = ""
-    """Why the last evaluation gave none."""
+    """Why the last evaluation gave none; of a comparison what it came to."""
     evaluated: int = 0
     """How many evaluations gave a real outcome."""
     streak: int = 0
@@ -83,6 +87,8 @@ class RuleState:
     """How many evaluations at the end were blind, of whatever kind."""
     breach: Breach | None = None
     """Set once, for ever."""
+    seen: tuple[Point, ...] = ()
+    """Of a comparison, every number since the switch."""
 
 
 class RuleReport(Model):
@@ -107,23 +113,39 @@ def initial(rule: BoundRule) -> RuleState:
 
 def advance(rule: BoundRule, state: RuleState, sample: Sample) -> RuleState:
     """The state after one more sample."""
-    if state.at is not None and sample.at <= state.at:
+    at = sample.at
+    if state.at is not None and at <= state.at:
         return state
-    outcome, value, detail = _seen(rule, sample)
-    same = outcome == state.outcome
-    state = replace(
-        state,
-        at=sample.at,
+    look = _look(rule, state, sample)
+    outcome = look.outcome
+    same = outcome is state.outcome
+    real = outcome not in BLIND
+    breaching = outcome is Outcome.BREACH
+    keep = rule.breaches.of if rule.breaches else 0
+    new = RuleState(
+        at=at,
         outcome=outcome,
-        since=state.since if same else sample.at,
+        since=state.since if same else at,
         run=state.run + 1 if same else 1,
-        value=value,
-        detail=detail,
-        blind=state.blind + 1 if outcome in BLIND else 0,
+        value=look.value,
+        detail=look.detail,
+        evaluated=state.evaluated + real,
+        streak=(state.streak + 1 if breaching else 0) if real else state.streak,
+        streak_since=_streak_since(state, at, breaching=breaching) if real else state.streak_since,
+        recent=(*state.recent, (at, breaching))[-keep:] if keep and real else state.recent,
+        blind=0 if real else state.blind + 1,
+        breach=state.breach,
+        seen=look.seen,
     )
-    if outcome not in BLIND:
-        state = _counted(rule, state, sample.at, breaching=outcome is Outcome.BREACH)
-    return state if state.breach else replace(state, breach=_breach(rule, state, sample.at))
+    if new.breach is None and outcome is not Outcome.PASS and (breach := _breach(rule, new, at)) is not None:
+        return replace(new, breach=breach)
+    return new
+
+
+def _streak_since(state: RuleState, at: float, *, breaching: bool) -> float | None:
+    if not breaching:
+        return None
+    return at if state.streak_since is None else state.streak_since
 
 
 def fold(rule: BoundRule, state: RuleState, samples: Sequence[Sample]) -> RuleState:
@@ -133,26 +155,58 @@ def fold(rule: BoundRule, state: RuleState, samples: Sequence[Sample]) -> RuleSt
     return state
 
 
-def _seen(rule: BoundRule, sample: Sample) -> tuple[Outcome, float | None, str]:
-    """One evaluation by itself: outcome, number, and why there is none."""
-    if rule.traffic_at_least is not None:
-        traffic = sample.traffic
-        if traffic is None:
-            return Outcome.ERROR, None, "its traffic was not asked for"
-        if isinstance(traffic, Failed | Several):
-            return Outcome.ERROR, None, f"its traffic: {_reason(traffic)}"
-        amount = traffic.value if isinstance(traffic, Number) else 0.0
-        if not amount >= rule.traffic_at_least.number:
-            seen = format_value(amount, rule.traffic_at_least.unit)
-            return Outcome.THIN, None, f"{seen} where at least {rule.traffic_at_least} is needed"
-    match sample.value:
-        case Number(value) if not math.isnan(value):
-            return (Outcome.BREACH if rule.threshold.breached_by(value) else Outcome.PASS), value, ""
-        case Number() | NoData():
-            passes = rule.on_no_data == "pass"
-            return (Outcome.PASS if passes else Outcome.NO_DATA), None, "no data"
-        case Failed() | Several() as unusable:
-            return Outcome.ERROR, None, _reason(unusable)
+class _Look(NamedTuple):
+    """One evaluation: outcome, number, what there is to say, and the numbers that a comparison has seen so far."""
+
+    outcome: Outcome
+    value: float | None
+    detail: str
+    seen: tuple[Point, ...]
+
+
+_WITHIN, _PAST = Outcome.PASS, Outcome.BREACH
+
+
+def _look(rule: BoundRule, state: RuleState, sample: Sample) -> _Look:
+    blind = None if rule.traffic_at_least is None else _thin(rule.traffic_at_least, sample.traffic)
+    if blind is not None:
+        return _Look(*blind, state.seen)
+    reading = sample.value
+    if isinstance(reading, Number) and not math.isnan(reading.value):
+        if rule.threshold is None:
+            return _compared(rule, state, sample, reading.value)
+        return _Look(_PAST if rule.threshold.breached_by(reading.value) else _WITHIN, reading.value, "", ())
+    if isinstance(reading, Failed | Several):
+        return _Look(Outcome.ERROR, None, _reason(reading), state.seen)
+    return _Look(_WITHIN if rule.on_no_data == "pass" else Outcome.NO_DATA, None, "no data", state.seen)
+
+
+def _thin(floor: Quantity, traffic: Reading | None) -> tuple[Outcome, None, str] | None:
+    """What too little traffic, or traffic that is not known, makes of an evaluation; None when there is enough."""
+    if isinstance(traffic, Number) and traffic.value >= floor.number:
+        return None
+    if traffic is None:
+        return Outcome.ERROR, None, "its traffic was not asked for"
+    if isinstance(traffic, Failed | Several):
+        return Outcome.ERROR, None, f"its traffic: {_reason(traffic)}"
+    amount = traffic.value if isinstance(traffic, Number) else 0.0
+    return Outcome.THIN, None, f"{format_value(amount, floor.unit)} where at least {floor} is needed"
+
+
+def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -> _Look:
+    """One number held against the past. Without a past that can be used there is nothing to say about it."""
+    past = sample.past
+    if rule.compare is None or past is None:
+        return _Look(Outcome.ERROR, None, "what it compares with was not asked for", state.seen)
+    if isinstance(past, Failed):
+        return _Look(Outcome.ERROR, None, f"what it compares with: {_reason(past)}", state.seen)
+    seen = (*state.seen, (sample.at, value))
+    found = judge(rule.compare, past, seen)
+    match found:
+        case Compared():
+            return _Look(_PAST if found.breaching else _WITHIN, found.level, found.said, seen)
+        case Unknown():
+            return _Look(Outcome.NO_DATA, None, found.reason, seen)
         case never:
             assert_never(never)
 
@@ -162,18 +216,6 @@ def _reason(reading: Failed | Several) -> str:
         return reading.reason
     differ = f" (they differ in {', '.join(reading.labels)})" if reading.labels else ""
     return f"several series where one number is needed{differ}; aggregate them in the query, or say how to reduce them"
-
-
-def _counted(rule: BoundRule, state: RuleState, at: float, *, breaching: bool) -> RuleState:
-    """The state with one more real outcome in its counts."""
-    keep = rule.breaches.of if rule.breaches else 0
-    return replace(
-        state,
-        evaluated=state.evaluated + 1,
-        streak=state.streak + 1 if breaching else 0,
-        streak_since=(at if state.streak_since is None else state.streak_since) if breaching else None,
-        recent=(*state.recent, (at, breaching))[-keep:] if keep else (),
-    )
 
 
 def _breach(rule: BoundRule, state: RuleState, at: float) -> Breach | None:
@@ -187,7 +229,7 @@ def _breach(rule: BoundRule, state: RuleState, at: float) -> Breach | None:
         return Breach(at, since, None, f"{lasted}, which this rule counts as a breach: {state.detail}")
     if state.outcome is not Outcome.BREACH or state.value is None:
         return None
-    was = f"{rule.name} was {_against(rule.threshold, state.value)}"
+    was = f"{rule.name} was {_against(rule, state)}"
     if rule.breaches is not None:
         breaching = [time for time, breached in state.recent if breached]
         if len(breaching) < rule.breaches.count:
@@ -205,8 +247,14 @@ def _lasted(rule: BoundRule, evaluations: int) -> bool:
     return (evaluations - 1) * rule.interval >= rule.for_
 
 
-def _against(threshold: Threshold, value: float) -> str:
-    """`4.2% (limit 1%)`, or `3 (at least 5)`, with as many digits as it takes to tell the two apart."""
+def _against(rule: BoundRule, state: RuleState) -> str:
+    """`4.2% (limit 1%)`, `3 (at least 5)`, or what a comparison came to."""
+    assert state.value is not None
+    return state.detail if rule.threshold is None else _past(rule.threshold, state.value)
+
+
+def _past(threshold: Threshold, value: float) -> str:
+    """A number and the limit, with as many digits as it takes to tell the two apart."""
     unit = threshold.range[0].unit
     limits = [limit.number for limit in threshold.range]
     text = format_value(value, unit)
@@ -226,7 +274,7 @@ def report(rule: BoundRule, state: RuleState) -> RuleReport:
         id=rule.id,
         outcome=Outcome.BREACH if breach else state.outcome,
         value=value if value is not None and math.isfinite(value) else None,
-        threshold=str(rule.threshold),
+        threshold=rule.limit,
         message=breach.message if breach else _standing(rule, state),
         since=breach.since if breach else state.since,
         evaluated=state.evaluated,
@@ -244,8 +292,9 @@ def _standing(rule: BoundRule, state: RuleState) -> str:
     if state.outcome is Outcome.ERROR:
         return f"{rule.name} could not be evaluated: {state.detail}"
     if state.value is None:
-        return f"{rule.name} has no data" + (", which counts as a pass" if state.outcome is Outcome.PASS else "")
-    now = f"{rule.name} is {_against(rule.threshold, state.value)}"
+        said = f"{rule.name} has {state.detail}"
+        return f"{said}, which counts as a pass" if state.outcome is Outcome.PASS else said
+    now = f"{rule.name} is {_against(rule, state)}"
     if state.outcome is Outcome.PASS:
         return now
     if rule.breaches is not None:
@@ -269,9 +318,12 @@ def reading_at(answer: Answer, at: float, reduce: Reduce | None) -> Reading:
     return NoData() if math.isnan(number) else Number(number)
 
 
-def sample_at(rule: BoundRule, at: float, value: Answer, traffic: Answer | None) -> Sample:
-    """The sample of one rule at one evaluation time, from the answers to its queries."""
-    return Sample(at, reading_at(value, at, rule.reduce), None if traffic is None else reading_at(traffic, at, None))
+def sample_at(
+    rule: BoundRule, at: float, value: Answer, traffic: Answer | None, past: Past | Failed | None = None
+) -> Sample:
+    """The sample of one rule at one evaluation time, from the answers to its queries and what it compares with."""
+    amount = None if traffic is None else reading_at(traffic, at, None)
+    return Sample(at, reading_at(value, at, rule.reduce), amount, past)
 
 
 def _point(row: Row, at: float) -> float | None:

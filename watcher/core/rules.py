@@ -1,20 +1,22 @@
 """What an SRE writes about a watch: rule sets, rules, and what an Application overrides in them.
 
-A `Rule` is a template as it stands in a file. `bind` makes a `BoundRule` of it for one Release: queries rendered,
-defaults filled in. A BoundRule is plain JSON, so a Release can keep the rules with which it started its watch.
+A `Rule` is a template as it stands in a file. A `BoundRule` is what binding.py makes of it for one Release: queries
+rendered, defaults filled in, a burn rate taken apart into thresholds. A BoundRule is plain JSON, so a Release can keep
+the rules with which it started its watch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.core.models import ApiVersion, Duration, Metadata, Mode, Model, Name, PositiveDuration, Value
-from watcher.core.templates import render, variables_used
-from watcher.core.units import Invalid, format_duration
+from watcher.core.templates import variables_used
+from watcher.core.units import Invalid, Quantity
 
 Reduce = Literal["max", "min", "sum", "avg"]
 OnBreach = Literal["rollback", "notify", "observe"]
@@ -104,30 +106,117 @@ class Traffic(Model):
     at_least: Value
 
 
+def _is_objective(objective: Quantity) -> Quantity:
+    if not 0 < objective.number < 1:
+        raise Invalid(f"{objective} is no objective", 'write the share of good events, such as "99.9%"')
+    return objective
+
+
+def _uses_window(query: str) -> str:
+    if "window" not in variables_used(query):
+        raise Invalid("this is asked over two windows and names none", 'write "[{{ window }}]" for its range')
+    return query
+
+
+WindowTemplate = Annotated[Template, AfterValidator(_uses_window)]
+"""A PromQL expression that has to name its window."""
+
+
+class BurnRate(Model):
+    """How fast the error budget goes: over pairs of windows that fit into the watch."""
+
+    objective: Annotated[Value, AfterValidator(_is_objective)]
+    bad: WindowTemplate
+    """Bad events, as a count or a rate over the window. All series of it are added up."""
+    total: WindowTemplate
+    """All events, likewise."""
+
+    @property
+    def budget(self) -> float:
+        """The share of bad events that the objective allows."""
+        return float(1 - Decimal(repr(self.objective.number)))
+
+
+Reference = Literal["before", "yesterday", "lastWeek"]
+Direction = Literal["increase", "decrease", "both"]
+
+
+def _not_negative(value: Quantity) -> Quantity:
+    if value.number < 0:
+        raise Invalid(f"{value} is below zero", 'write how far it may move either way, such as "20%"')
+    return value
+
+
+def _is_confidence(confidence: Quantity) -> Quantity:
+    if not 0.5 <= confidence.number < 1:
+        raise Invalid(f"{confidence} is no confidence", 'write at least "50%" and less than "100%", such as "99%"')
+    return confidence
+
+
+class Tolerance(Model):
+    """How far a number may move. It breaches only when it moved further than both."""
+
+    relative: Annotated[Value, AfterValidator(_not_negative)]
+    absolute: Annotated[Value, AfterValidator(_not_negative)]
+
+
+class Compare(Model):
+    """A rule whose limit is what the same query gave before the switch, on the colour that was live then."""
+
+    with_: Annotated[tuple[Reference, ...], Field(alias="with", min_length=1)] = ("before", "yesterday", "lastWeek")
+    direction: Direction = "increase"
+    tolerance: Tolerance
+    confidence: Annotated[Value, AfterValidator(_is_confidence)] = Quantity(0.99, "99%", "%")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for index, reference in enumerate(self.with_):
+            if reference in self.with_[:index]:
+                raise Invalid(f'"{reference}" stands here twice', "keep one of them", path=("with", index))
+        return self
+
+
 class Rule(Model):
-    """A named check on a PromQL query, as a file has it."""
+    """A named check on a PromQL query, as a file has it: exactly one of `threshold`, `compare`, `burnRate`."""
 
     hints: ClassVar[Mapping[str, str]] = {
-        "compare": "comparison with the time before the switch is not there yet; write a threshold",
-        "burnRate": "burn rates are not there yet; write a threshold on the share of bad requests",
         "severity": "write onBreach: rollback, notify or observe",
+        "mode": "write onBreach: observe here, or mode: observe in the Application's watch",
         "expr": 'did you mean "query"?',
         "promql": 'did you mean "query"?',
     }
 
     name: Name
     description: str = ""
-    query: Template
+    query: Template | None = None
     window: PositiveDuration = timedelta(minutes=1)
-    threshold: Threshold
+    threshold: Threshold | None = None
+    compare: Compare | None = None
+    burn_rate: BurnRate | None = None
     for_: Annotated[Duration | None, Field(alias="for")] = None
     breaches: Breaches | None = None
     traffic: Traffic | None = None
     reduce: Reduce | None = None
     warm_up: Duration | None = None
-    on_breach: OnBreach = "rollback"
+    on_breach: OnBreach | None = None
     on_no_data: OnNoData = "hold"
     on_error: OnError = "hold"
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Self:
+        given = [key for key in ("threshold", "compare", "burnRate") if getattr(self, _field(key)) is not None]
+        if len(given) != 1:
+            problem = f"a rule has {' and '.join(given) if given else 'no threshold, compare or burnRate'}"
+            path = (given[1],) if given else ()
+            raise Invalid(problem, "write exactly one of threshold, compare, burnRate", path=path)
+        if self.burn_rate is None:
+            if self.query is None:
+                raise Invalid('"query" is missing', 'add "query: ..."')
+            return self
+        for key in ("query", "window", "warmUp", "reduce"):
+            if _field(key) in self.model_fields_set:
+                raise Invalid(f'"{key}" has no meaning beside burnRate', _BESIDE_BURN_RATE[key], path=(key,))
+        return self
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
@@ -137,7 +226,37 @@ class Rule(Model):
             if choice == "breach" and not self.for_:
                 problem = f'"{key}: breach" without "for" would roll back at the first gap'
                 raise Invalid(problem, 'write how long it must last, as in "for: 2m"', path=(key,))
+        if self.compare is not None:
+            if self.on_no_data == "breach":
+                problem = '"onNoData: breach" beside compare would go back when only the past is missing'
+                raise Invalid(problem, "give the new colour's data a rule with a threshold", path=("onNoData",))
+            for path, query in self.queries():
+                if "version" in variables_used(query):
+                    problem = "before the switch another version was live, and this asks for the new one's past"
+                    raise Invalid(problem, 'take "{{ version }}" out', path=path)
         return self
+
+    def queries(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Every query as written, with the path of its key."""
+        if self.query is not None:
+            yield ("query",), self.query
+        if self.burn_rate is not None:
+            yield ("burnRate", "bad"), self.burn_rate.bad
+            yield ("burnRate", "total"), self.burn_rate.total
+        if self.traffic is not None:
+            yield ("traffic", "query"), self.traffic.query
+
+
+_BESIDE_BURN_RATE = {
+    "query": "leave it out: it is made of bad and total",
+    "window": "leave it out: it is asked over pairs of windows",
+    "warmUp": "leave it out: each pair waits until its longer window lies behind the switch",
+    "reduce": "leave it out: bad and total are added up",
+}
+
+
+def _field(key: str) -> str:
+    return {"burnRate": "burn_rate", "warmUp": "warm_up"}.get(key, key)
 
 
 class RuleSetSpec(Model):
@@ -188,6 +307,10 @@ def apply_override(rule: Rule, override: RuleOverride) -> Rule:
     if override.traffic is not None and rule.traffic is None:
         problem = f'"{rule.name}" asks for no traffic'
         raise Invalid(problem, "leave it out, or give the rule a traffic query", path=("traffic",))
+    if override.threshold is not None and rule.threshold is None:
+        raise Invalid(f'"{rule.name}" has no threshold', "leave it out", path=("threshold",))
+    if override.window is not None and rule.burn_rate is not None:
+        raise Invalid(f'"{rule.name}" has a burnRate with windows of its own', "leave it out", path=("window",))
     blind = "onNoData" if rule.on_no_data == "breach" else "onError" if rule.on_error == "breach" else ""
     if override.for_ == timedelta() and blind:
         raise Invalid(f'"{rule.name}" has {blind}: breach', "write a duration above zero", path=("for",))
@@ -201,8 +324,37 @@ def apply_override(rule: Rule, override: RuleOverride) -> Rule:
     return rule.model_copy(update=changes)
 
 
+class ColorQuery(Model):
+    """A rule's queries as they are for one colour."""
+
+    color: str
+    query: str
+    traffic_query: str | None = None
+    live_query: str
+    """1 where the watcher itself saw the colour live, if its metrics are there."""
+
+
+class BoundCompare(Model):
+    """A comparison as one Release makes it."""
+
+    with_: Annotated[tuple[Reference, ...], Field(alias="with")]
+    direction: Direction
+    tolerance: Tolerance
+    confidence: Value
+    previous: ColorQuery
+    """For the colour that was live before the switch."""
+    current: ColorQuery
+    """For the colour that is live now."""
+    length: PositiveDuration
+    """How long the reference windows are."""
+
+    def __str__(self) -> str:
+        sign = {"increase": "+", "decrease": "-", "both": "+/-"}[self.direction]
+        return f"{sign}{self.tolerance.relative} and {sign}{self.tolerance.absolute} on {', '.join(self.with_)}"
+
+
 class BoundRule(Model):
-    """A rule as one Release watches it: queries rendered, every default filled in."""
+    """A rule as one Release watches it: queries rendered, every default filled in. It has a threshold or a compare."""
 
     id: str
     """`ruleset/rule`"""
@@ -210,7 +362,8 @@ class BoundRule(Model):
     query: str
     traffic_query: str | None = None
     traffic_at_least: Value | None = None
-    threshold: Threshold
+    threshold: Threshold | None = None
+    compare: BoundCompare | None = None
     window: PositiveDuration
     for_: Annotated[Duration, Field(alias="for")]
     breaches: Breaches | None = None
@@ -232,27 +385,7 @@ class BoundRule(Model):
         """Whether a breach of this rule moves traffic."""
         return self.mode == "enforce" and self.on_breach == "rollback"
 
-
-def bind(ruleset: RuleSet, rule: Rule, variables: Mapping[str, str], interval: timedelta, mode: Mode) -> BoundRule:
-    """The rule for one Release. `variables` has all of `templates.VARIABLES` that are known, except the rule's own
-    `window`. Raises TemplateError (an Invalid) when a value is missing or cannot stand where the query wants it."""
-    values = {**variables, "window": format_duration(rule.window)}
-    traffic = rule.traffic
-    return BoundRule(
-        id=f"{ruleset.metadata.name}/{rule.name}",
-        description=rule.description,
-        query=render(rule.query, values).strip(),
-        traffic_query=None if traffic is None else render(traffic.query, values).strip(),
-        traffic_at_least=None if traffic is None else traffic.at_least,
-        threshold=rule.threshold,
-        window=rule.window,
-        for_=rule.for_ or timedelta(),
-        breaches=rule.breaches,
-        reduce=rule.reduce,
-        warm_up=rule.window if rule.warm_up is None else rule.warm_up,
-        interval=interval,
-        on_breach=rule.on_breach,
-        on_no_data=rule.on_no_data,
-        on_error=rule.on_error,
-        mode=mode,
-    )
+    @property
+    def limit(self) -> str:
+        """What it is held against: `> 1%`, or `+20% and +50ms on before`."""
+        return str(self.threshold if self.threshold is not None else self.compare)
