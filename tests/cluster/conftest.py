@@ -1,28 +1,49 @@
-"""The cluster that scripts/test-cluster brings up, the daemon in it, and a Prometheus beside it.
+"""The cluster that scripts/test-cluster brings up, the daemon in it, and a Prometheus and a receiver beside it.
 
-What always holds: the tests run in the cluster's network, one after the other; each scenario has a namespace
-of its own.
+What always holds: the tests run in the cluster's network; each scenario has a namespace of its own, and those that hurt
+the daemon have one of their own, so that all may run at once, in several processes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.daemon import DAEMON, Daemon
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.stage import DAEMON, Platform, daemon_log, deploy_daemon, start_times
+from tests.cluster.receiver import Receiver
+from tests.cluster.seen import Seen
+from tests.cluster.setting import setting_of, settings_of
+from tests.cluster.stage import Platform
+from tests.cluster.story import Scene, Story
+from tests.cluster.together import together
 from tests.cluster.waiting import kubectl
 from watcher.adapters.kubernetes.connection import Connection
 
-SCENARIOS = ("good", "errors", "crash-loop", "unknown-image", "killed")
 NODE_ADDRESS = os.environ.get("CLUSTER_NODE_ADDRESS", "10.244.255.1")
 """Where pods reach what runs on the node."""
+LONGEST = 420
+"""Seconds for one test, its waiting for others included."""
+FIGURE = "figure"
+DEFINITION = "crd/releases.watcher.bluegreen.dev"
 
 
-measured: list[str] = []
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "scenario(setting): a story in a namespace of its own")
+    config.addinivalue_line("markers", "node: needs the cluster's node to be this machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: they run beside the others then, and not after them."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LONGEST))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +52,6 @@ def kubeconfig() -> Path:
     given = os.environ.get("KUBECONFIG")
     if not given:
         pytest.exit("tests/cluster needs a cluster: run scripts/test-cluster", returncode=4)
-    for namespace in (DAEMON, *map(namespace_of, SCENARIOS)):
-        if kubectl("get", "namespace", namespace, "--ignore-not-found"):
-            pytest.exit(f"the cluster has a namespace {namespace} already: these tests change only what is theirs", 4)
     return Path(given)
 
 
@@ -45,38 +63,107 @@ def connection(kubeconfig: Path) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="session")
-def prometheus(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    directory = tmp_path_factory.mktemp("prometheus")
-    found = Prometheus(directory, kubeconfig, [namespace_of(name) for name in SCENARIOS], f"{NODE_ADDRESS}:9090")
-    yield found.start()
-    found.close()
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that all processes of the tests have in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
-def daemon(kubeconfig: Path, prometheus: Prometheus) -> Iterator[None]:
-    """The image that was built, with the manifests that are shipped."""
-    deploy_daemon([namespace_of(name) for name in SCENARIOS], prometheus.url)
-    measured.extend(f"{name}: ready {seconds:.0f} s after its container started" for name, seconds in start_times())
-    yield
-    kubectl("delete", "-k", "deploy", "--wait=false", "--ignore-not-found")
+def surroundings(kubeconfig: Path, common: Path) -> Iterator[dict[str, str]]:
+    """Prometheus, and the receiver of notifications: one of each for all processes."""
+
+    def begin(stack: ExitStack) -> dict[str, str]:
+        told = common / "notifications.jsonl"
+        receiver = Receiver(NODE_ADDRESS, told).start()
+        stack.callback(receiver.close)
+        prometheus = _prometheus(stack, kubeconfig, common)
+        return {"prometheus": prometheus.url, "receiver": receiver.url, "told": str(told)}
+
+    with together(common, "surroundings", begin) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def daemon(request: pytest.FixtureRequest, surroundings: dict[str, str], common: Path) -> Iterator[Daemon]:
+    """The image that was built, with the manifests that are shipped; it serves all scenarios that do not hurt it."""
+    shared = [setting for setting in settings_of(request.session.items) if not setting.own_daemon]
+
+    def begin(stack: ExitStack) -> dict[str, str]:
+        if kubectl("get", "namespace", DAEMON, "--ignore-not-found"):
+            pytest.exit(f"the cluster has a namespace {DAEMON} already: these tests change only what is theirs", 4)
+        had = kubectl("get", DEFINITION, "--ignore-not-found", check=False)
+        stack.callback(_remove, definition=not had)
+        found = Daemon.for_all(shared, surroundings["prometheus"], surroundings["receiver"])
+        found.wait()
+        return {}
+
+    with together(common, "daemon", begin):
+        yield Daemon(DAEMON)
 
 
 @pytest.fixture
-def platform(request: pytest.FixtureRequest, connection: Connection, daemon: None) -> Iterator[Platform]:
-    """The example platform in the namespace of the test's scenario. All that the daemon did there was allowed."""
-    found = Platform(connection, namespace_of(request.param))
-    found.create()
-    yield found
-    found.remove()
-    refused = [line for line in daemon_log().splitlines() if "cannot" in line and "forbidden" in line.lower()]
-    assert refused == []
+def story(
+    request: pytest.FixtureRequest,
+    kubeconfig: Path,
+    connection: Connection,
+    surroundings: dict[str, str],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> Iterator[Story]:
+    """A scenario, in the setting that its marker gives. All that the daemon did there was allowed."""
+    setting = setting_of(request.node)
+    assert setting is not None, "a story needs the marker of a scenario"
+    with ExitStack() as stack:
+        seen = Seen(kubeconfig, setting.namespace)
+        platform = Platform(setting, connection, seen)
+        platform.create_namespace()
+        stack.callback(platform.remove)
+        stack.enter_context(seen)
+        platform.create()
+        own = _prometheus(stack, kubeconfig, tmp_path, setting.namespace) if setting.own_prometheus else None
+        if setting.own_daemon:
+            url = own.url if own else surroundings["prometheus"]
+            daemon = Daemon.for_one(setting, url, surroundings["receiver"])
+            daemon.wait()
+        else:
+            daemon = request.getfixturevalue("daemon")
+        platform.wait()
+
+        def measure(what: str, seconds: float) -> None:
+            record_property(FIGURE, f"{setting.name}: {what} {seconds:.2f} s")
+
+        scene = Scene(platform, seen, daemon, Path(surroundings["told"]), measure, own)
+        stack.enter_context(scene.undo)
+        yield Story(scene)
+        assert daemon.refusals(setting.namespace) == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How long the image needs to start: no test, as it depends on the machine."""
-    for line in measured:
-        terminalreporter.write_line(line)
+    """The figures that were measured."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, ()):
+            for name, value in getattr(report, "user_properties", ()):
+                if name == FIGURE and report.when == "call":
+                    terminalreporter.write_line(str(value))
 
 
-def namespace_of(scenario: str) -> str:
-    return f"chat-{scenario}"
+def _remove(*, definition: bool) -> None:
+    """What the daemon that serves many has outside of its namespace, and that."""
+    label = f"--selector=app.kubernetes.io/name={DAEMON}"
+    kubectl("delete", "clusterroles,clusterrolebindings", label, "--ignore-not-found")
+    kubectl("delete", "namespace", DAEMON, "--ignore-not-found", "--wait=false")
+    if definition:
+        kubectl("delete", DEFINITION, "--ignore-not-found", "--wait=false")
+
+
+def _prometheus(stack: ExitStack, kubeconfig: Path, directory: Path, *namespaces: str) -> Prometheus:
+    """One that scrapes the pods of these namespaces, or of all."""
+    data = directory / "prometheus"
+    data.mkdir()
+    with socket.socket() as free:
+        free.bind((NODE_ADDRESS, 0))
+        port = free.getsockname()[1]
+    found = Prometheus(data, kubeconfig, namespaces, f"{NODE_ADDRESS}:{port}")
+    stack.callback(found.close)
+    return found.start()

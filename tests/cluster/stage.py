@@ -1,73 +1,86 @@
-"""The daemon in the cluster, as deploy/ describes it, and the example platform, once in each of several namespaces."""
+"""The example platform in a namespace of its own, with clients if they are asked for."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from tests.cluster.waiting import apply, fetch, kubectl, read, until
+from tests.cluster.seen import Object, Seen
+from tests.cluster.setting import Setting
+from tests.cluster.waiting import apply, fetch, kubectl, until
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.core.release import Release
-from watcher.demo.files import demo_config
+from watcher.core.release import Release, from_json
 from watcher.demo.platform import manifests
 from watcher.demo.platform.load import LoadGenerator
 
-ROOT = Path(__file__).resolve().parents[2]
-DAEMON = "bluegreen-watcher"
-"""Its Deployment, its namespace and its service account."""
+CONVERGED = 3
+"""Times in a row that kube-proxy must serve the Service before clients begin."""
 
 
 class Platform:
-    """The example platform in a namespace of its own: blue serves, green is idle."""
+    """Blue serves, green is idle."""
 
-    def __init__(self, connection: Connection, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, setting: Setting, connection: Connection, seen: Seen) -> None:
+        self.setting, self.namespace, self.seen = setting, setting.namespace, seen
         self.hands = Hands(connection)
 
+    def create_namespace(self) -> None:
+        namespace = manifests.objects()[0]
+        namespace["metadata"]["name"] = self.namespace
+        apply(namespace)
+        account = f"serviceaccount/default -n {self.namespace}".split()
+        until(lambda: bool(kubectl("get", *account, "--ignore-not-found")), "its service account")
+
     def create(self) -> None:
-        """Apply its manifests as they are, all but the namespace, and wait until blue serves."""
-        objects = manifests.objects()
+        """Apply its manifests as they are, all but the namespace and blue's size."""
+        objects = manifests.objects()[1:]
         for body in objects:
-            meta = body["metadata"]
-            meta["namespace" if "namespace" in meta else "name"] = self.namespace
-        kubectl("apply", "--filename=-", stdin=json.dumps(objects[0]))
-        until(lambda: bool(kubectl("get", "serviceaccount/default", "-n", self.namespace, check=False)), "its account")
-        apply(*objects[1:])
-        until(lambda: self.ready_pods("blue") == 2, "blue to be ready", last=self.pods)
+            body["metadata"]["namespace"] = self.namespace
+            if body["metadata"]["name"] == manifests.DEPLOYMENTS["blue"]:
+                body["spec"]["replicas"] = self.setting.replicas
+        apply(*objects)
+
+    def wait(self) -> None:
+        """Until blue serves."""
+        self.seen.until(lambda: self.ready("blue") == self.setting.replicas, "blue to be ready", 90, self.pods)
 
     def remove(self) -> None:
         kubectl("delete", "namespace", self.namespace, "--wait=false")
 
-    def clients(self, rate: float = 40.0) -> LoadGenerator:
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def color(self) -> str:
+        """The colour that the live Service selects."""
+        return selected(self.seen.now("services")[manifests.APPLICATION])
+
+    def ready(self, color: str) -> int:
+        """The colour's pods that are ready."""
+        return sum(of(color, pod) and is_ready(pod) for pod in self.seen.now("pods").values())
+
+    def pods(self) -> str:
+        return kubectl("get", "pods", "-n", self.namespace, "--output=wide")
+
+    def read(self, release: Release) -> Release:
+        """The Release as it was last seen."""
+        found = self.seen.now("releases").get(release.name)
+        return from_json(dict(found)) if found else release
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def clients(self, rate: float) -> LoadGenerator:
         """Clients of the live Service, through the address that kube-proxy serves, as soon as it serves it."""
         service = self.hands.read_service(self.namespace, manifests.APPLICATION)
         assert service is not None
         url = f"http://{service.cluster_ip}:{service.ports[0].number}"
-        until(lambda: fetch(f"{url}/healthz") is not None, f"kube-proxy to serve {url}")
-        return LoadGenerator(url, rate=rate)
+        until(lambda: all(fetch(f"{url}/healthz") is not None for _ in range(CONVERGED)), f"kube-proxy to serve {url}")
+        return LoadGenerator(url, rate=rate, connections=4)
 
-    def active(self) -> str:
-        """The colour that the live Service selects."""
-        service = self.hands.read_service(self.namespace, manifests.APPLICATION)
-        return service.view.selector.get("color", "") if service else ""
-
-    def ready_pods(self, color: str) -> int:
-        found = read("pods", "-n", self.namespace, f"--selector=color={color}")
-        return sum(
-            condition["status"] == "True"
-            for pod in found["items"]
-            for condition in pod.get("status", {}).get("conditions", ())
-            if condition["type"] == "Ready"
-        )
-
-    def pods(self) -> str:
-        return kubectl("get", "pods", "-n", self.namespace, "--output=wide")
+    def patch(self, color: str, change: Mapping[str, Any]) -> None:
+        """Change the spec of a colour's Deployment."""
+        body = json.dumps({"spec": change})
+        kubectl("patch", "deployment", manifests.DEPLOYMENTS[color], "-n", self.namespace, "--patch", body)
 
     def release(self, version: str, image: str | None = None) -> Release:
         """Ask for a release."""
@@ -84,72 +97,30 @@ class Platform:
         }
         return self.hands.create_release(self.namespace, body)
 
-    def follow(self, release: Release, reached: Callable[[Release], bool], what: str, seconds: float) -> Release:
-        """Wait until the Release is as asked; returns it so."""
-        latest = [release]
 
-        def there() -> bool:
-            found = self.hands.read_release(release.namespace, release.name)
-            assert found is not None
-            latest[0] = found
-            return reached(found)
-
-        def last() -> str:
-            status = latest[0].status
-            return f"{status.phase.value}: {status.message}\n{self.pods()}\nthe daemons' last lines:\n{daemon_log(15)}"
-
-        until(there, what, seconds, last)
-        return latest[0]
-
-    def end(self, release: Release, seconds: float = 120.0) -> Release:
-        """Wait for its end."""
-        return self.follow(release, lambda found: found.phase.terminal, "the end of the Release", seconds)
+def selected(service: Object) -> str:
+    return str(service["spec"]["selector"].get("color", ""))
 
 
-def deploy_daemon(namespaces: Sequence[str], prometheus: str) -> None:
-    """Apply deploy/ as it is, with an Application for each namespace, and this Prometheus."""
-    yaml = YAML(typ="safe", pure=True)
-    objects = list(yaml.load_all(kubectl("kustomize", str(ROOT / "deploy"))))
-    for body in objects:
-        if body["kind"] == "ConfigMap" and body["metadata"]["name"] == "watcher-config":
-            body["data"].pop("chatbot-platform.yaml")
-            body["data"] |= {f"{name}.yaml": json.dumps(_application(name)) for name in namespaces}
-        if body["kind"] == "Deployment":
-            (container,) = body["spec"]["template"]["spec"]["containers"]
-            (url,) = (row for row in container["env"] if row["name"] == "WATCHER_PROMETHEUS_URL")
-            url["value"] = prometheus
-    # The namespace and the new kind first: what follows needs them.
-    first = ("Namespace", "CustomResourceDefinition")
-    apply(*(body for body in objects if body["kind"] in first))
-    kubectl("wait", "--for=condition=Established", "crd/releases.watcher.bluegreen.dev", "--timeout=30s")
-    apply(*(body for body in objects if body["kind"] not in first))
-    try:
-        kubectl("rollout", "status", f"deployment/{DAEMON}", "-n", DAEMON, "--timeout=120s", seconds=130)
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{kubectl('describe', 'pods', '-n', DAEMON)}\n{daemon_log(20)}") from None
+def is_live(service: Object) -> bool:
+    return str(service["metadata"]["name"]) == manifests.APPLICATION
 
 
-def _application(namespace: str) -> dict[str, Any]:
-    """The demo's Application, in this namespace."""
-    text = (demo_config() / "application.yaml").read_text("utf-8")
-    found: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
-    found["metadata"]["namespace"] = namespace
-    return found
+def of(color: str, pod: Object) -> bool:
+    return bool(pod["metadata"].get("labels", {}).get("color") == color)
 
 
-def daemon_log(lines: int = -1) -> str:
-    """What the daemons' pods have logged; no pod's log when it cannot be had."""
-    selector = f"--selector=app.kubernetes.io/name={DAEMON}"
-    return kubectl("logs", "-n", DAEMON, selector, f"--tail={lines}", "--prefix", check=False)
+def is_ready(pod: Object) -> bool:
+    """Ready, and not told to stop."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
-def start_times() -> list[tuple[str, float]]:
-    """Each daemon's pod, and the seconds from its container's start to its readiness, as the cluster saw it."""
-    found = []
-    for pod in read("pods", "-n", DAEMON)["items"]:
-        (container,) = pod["status"]["containerStatuses"]
-        (ready,) = (one for one in pod["status"]["conditions"] if one["type"] == "Ready")
-        began = datetime.fromisoformat(container["state"]["running"]["startedAt"])
-        seconds = (datetime.fromisoformat(ready["lastTransitionTime"]) - began).total_seconds()
-        found.append((pod["metadata"]["name"], seconds))
-    return found
+def has_failed(pod: Object) -> bool:
+    """Whether its status shows that a container failed."""
+    for container in pod.get("status", {}).get("containerStatuses", ()):
+        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+        if ended and ended["exitCode"]:
+            return True
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster.stage import DAEMON, daemon_log
+from tests.cluster.daemon import DAEMON, Daemon
 from tests.cluster.waiting import fetch, kubectl, read, until
 
 
@@ -18,25 +18,23 @@ def test_every_node_is_ready() -> None:
         assert ready["status"] == "True", node["metadata"]["name"]
 
 
-@pytest.mark.usefixtures("daemon")
-def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted() -> None:
-    pods = read("pods", "-n", DAEMON)["items"]
+def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted(daemon: Daemon) -> None:
     (wanted,) = read("deployments", "-n", DAEMON)["items"]
+    pods = daemon.pods()
 
     assert len(pods) == wanted["spec"]["replicas"]
-    for pod in pods:
+    for name, pod in pods.items():
         (status,) = pod["status"]["containerStatuses"]
-        assert status["ready"], pod["metadata"]["name"]
-        assert status["restartCount"] == 0, pod["metadata"]["name"]
+        assert status["ready"], name
+        assert status["restartCount"] == 0, name
 
 
-@pytest.mark.usefixtures("daemon")
-def test_its_service_answers_with_its_metrics() -> None:
+def test_its_service_answers_with_its_metrics(daemon: Daemon) -> None:
     service = read(f"service/{DAEMON}", "-n", DAEMON)["spec"]
     url = f"http://{service['clusterIP']}:{service['ports'][0]['port']}"
 
     until(
-        lambda: "watcher_" in (fetch(f"{url}/metrics") or ""), f"{url}/metrics to answer", last=lambda: daemon_log(10)
+        lambda: "watcher_" in (fetch(f"{url}/metrics") or ""), f"{url}/metrics to answer", last=lambda: daemon.log(10)
     )
 
 
@@ -57,6 +55,6 @@ def test_its_service_answers_with_its_metrics() -> None:
 def test_the_real_authorizer_grants_what_is_needed_and_nothing_more(verb: str, what: str, answer: str) -> None:
     account = f"--as=system:serviceaccount:{DAEMON}:{DAEMON}"
     resource, _, sub = what.partition("/")
-    told = kubectl("auth", "can-i", verb, resource, f"--subresource={sub}", account, "-n", "chat-good", check=False)
+    told = kubectl("auth", "can-i", verb, resource, f"--subresource={sub}", account, "-n", "default", check=False)
 
     assert told.strip() == answer

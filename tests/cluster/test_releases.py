@@ -1,98 +1,73 @@
-"""Releases on real pods: the daemon in its own pod, flips that kube-proxy carries out, rules on a real Prometheus."""
+"""The guide's scenarios on real pods: flips that kube-proxy carries out, rules on a real Prometheus."""
 
 from __future__ import annotations
 
-import pytest
-
-from tests.cluster.prometheus import Prometheus
-from tests.cluster.stage import DAEMON, Platform
-from tests.cluster.waiting import kubectl, until
+from tests.cluster.setting import ERROR_RATE, LONG, scenario
+from tests.cluster.stage import has_failed, is_live, of, selected
+from tests.cluster.story import BAD, GOOD, Story
 from watcher.core.release import Phase
-from watcher.demo.platform import manifests
-from watcher.demo.platform.ledger import Outcome, Traffic
+
+HEALTH = {"health": [{"name": "readyz", "http": {"path": "/readyz", "every": "500ms", "for": "2s"}}]}
 
 
-def scenario(name: str) -> pytest.MarkDecorator:
-    """In a namespace of this name."""
-    return pytest.mark.parametrize("platform", [name], indirect=True)
+@scenario("good", replicas=2, tests=HEALTH, watch={"duration": "15s", "interval": "1s", "rules": [ERROR_RATE]})
+def test_a_good_version_completes_and_no_client_sees_the_flip(story: Story) -> None:
+    """Scenario 1 of the guide: successful deployment."""
+    story.given.clients(rate=40)
+
+    story.when.released(GOOD)
+
+    story.then.it_ends(Phase.COMPLETED, "Completed")
+    story.then.traffic_went("blue", "green")
+    story.then.the_daemon_flipped("green")
+    story.then.each_flip_found_ready_pods()
+    story.then.clients_are_served_by("green")
+    story.then.no_client_was_cut_off()
+    story.then.somebody_was_told("Completed")
 
 
-def let_down(traffic: Traffic, *, but: str = "") -> list[tuple[int, dict[Outcome, int]]]:
-    """How clients were let down: seconds since they began, and what they got instead of an answer to their request."""
-    fine = {"ok", but}
-    found = []
-    for second in traffic.seconds:
-        bad = {name: count for name, count in second.results.items() if count and name not in fine}
-        if bad:
-            found.append((second.at - int(traffic.started), bad))
-    return found
+@scenario("tests", tests={"verification": [{"name": "critical-paths", "http": {"path": "/verify", "within": "2s"}}]})
+def test_a_version_that_fails_its_tests_gets_no_traffic_and_the_team_is_told(story: Story) -> None:
+    """Scenario 2 of the guide: failed tests."""
+    story.given.clients()
+
+    story.when.released(BAD["verification"])
+
+    story.then.it_ends(Phase.FAILED, "TestsFailed", "verification/critical-paths", "Traffic never moved")
+    story.then.traffic_went("blue")
+    story.then.no_client_was_cut_off()
+    story.then.somebody_was_told("TestsFailed")
 
 
-@scenario("good")
-def test_a_good_version_completes_and_no_client_sees_the_flip(platform: Platform) -> None:
-    with platform.clients() as clients:
-        ended = platform.end(platform.release(manifests.GOOD_VERSION))
-        until(lambda: list(clients.snapshot().seconds[-1].colors) == ["green"], "all clients to be served by green")
-        traffic = clients.stop()
+@scenario("errors", replicas=2, watch=LONG | {"rules": [ERROR_RATE]})
+def test_a_version_with_errors_is_rolled_back_on_what_prometheus_says(story: Story) -> None:
+    """Scenario 3 of the guide: post-deployment issues."""
+    story.given.clients(rate=40)
 
-    assert ended.phase is Phase.COMPLETED, ended.status.message
-    assert platform.active() == "green"
-    assert [flip.to for flip in ended.status.flips] == ["green"]
-    assert let_down(traffic) == []
-    assert min(traffic.colors["blue"], traffic.colors["green"]) > 100
+    story.when.released(BAD["errors"])
 
-
-@scenario("errors")
-def test_a_version_with_errors_is_rolled_back_on_what_prometheus_says(platform: Platform) -> None:
-    with platform.clients() as clients:
-        ended = platform.end(platform.release(manifests.BAD_VERSIONS["errors"]))
-        until(lambda: list(clients.snapshot().seconds[-1].colors) == ["blue"], "all clients to be served by blue")
-        traffic = clients.stop()
-
-    assert ended.phase is Phase.ROLLED_BACK, ended.status.message
-    assert ended.status.reason == "rule/http/error-rate"
-    assert platform.active() == "blue"
-    assert [flip.to for flip in ended.status.flips] == ["green", "blue"]
-    assert let_down(traffic, but="http_5xx") == []
+    story.then.it_ends(Phase.ROLLED_BACK, "rule/http/error-rate")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.each_flip_found_ready_pods()
+    story.then.clients_are_served_by("blue")
+    traffic = story.then.no_client_was_cut_off(but="http_5xx")
     assert traffic.results["http_5xx"] > 0
+    story.then.somebody_was_told("RollbackDecided")
 
 
-@scenario("crash-loop")
-def test_a_crash_loop_is_rolled_back_while_prometheus_is_down(platform: Platform, prometheus: Prometheus) -> None:
-    prometheus.kill()
-    try:
-        with platform.clients():
-            ended = platform.end(platform.release(manifests.BAD_VERSIONS["crash-loop"]))
-    finally:
-        prometheus.start()
+@scenario("crash-loop", own_prometheus=True, watch=LONG | {"rules": [ERROR_RATE]})
+def test_a_crash_loop_is_rolled_back_within_seconds_while_prometheus_is_down(story: Story) -> None:
+    story.given.clients()
+    story.when.prometheus_dies()
 
-    assert ended.phase is Phase.ROLLED_BACK, ended.status.message
-    # Whichever sees it first: the watch of the pods, or the health check after the flip.
-    assert ended.status.reason.startswith(("pods/", "check/live/")), ended.status.reason
-    assert platform.active() == "blue"
-    assert [flip.to for flip in ended.status.flips] == ["green", "blue"]
+    story.when.released(BAD["crash-loop"])
 
-
-@scenario("unknown-image")
-def test_an_image_that_does_not_exist_fails_with_the_reason_and_traffic_stays(platform: Platform) -> None:
-    ended = platform.end(platform.release("9.9.9", image="images.invalid/chat:9.9.9"))
-
-    assert ended.phase is Phase.FAILED
-    assert ended.status.reason == "ImagePull", ended.status.message
-    assert "images.invalid/chat:9.9.9" in ended.status.message
-    assert ended.status.flips == ()
-    assert platform.active() == "blue"
-
-
-@scenario("killed")
-def test_a_daemon_killed_during_the_watch_leaves_it_to_the_next(platform: Platform) -> None:
-    with platform.clients() as clients:
-        asked = platform.release(manifests.GOOD_VERSION)
-        platform.follow(asked, lambda release: release.phase is Phase.WATCHING, "the watch", 120)
-        kubectl("delete", "pods", "-n", DAEMON, "--all", "--grace-period=0", "--force")
-        ended = platform.end(asked)
-        traffic = clients.stop()
-
-    assert ended.phase is Phase.COMPLETED, ended.status.message
-    assert [flip.to for flip in ended.status.flips] == ["green"]
-    assert let_down(traffic) == []
+    story.then.it_ends(Phase.ROLLED_BACK, "pods/Crashed", "exit code 1")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    crash = story.scene.seen.first("pods", lambda pod: of("green", pod) and has_failed(pod))
+    assert crash is not None
+    back = story.scene.seen.first("services", lambda one: is_live(one) and selected(one) == "blue", since=crash.at)
+    assert back is not None
+    story.then.took("from the first crash in the pod's status to the selector patched", crash, back, 5.0)

@@ -50,6 +50,12 @@ def kubectl(*arguments: str, stdin: str | None = None, seconds: float = 60.0, ch
     return done.stdout
 
 
+def run(*command: str) -> None:
+    """Run a command to its end; it must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
+
+
 def apply(*objects: dict[str, Any]) -> None:
     """Create or change objects."""
     body = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
