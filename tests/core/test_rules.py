@@ -259,3 +259,11 @@ def test_a_model_takes_no_unknown_key_and_never_changes() -> None:
         Metadata.model_validate_json('{"name": "a", "uid": "b"}')
     with pytest.raises(ValidationError, match="frozen"):
         rule().name = "other"  # type: ignore[misc]
+
+
+def test_lint_is_told_to_leave_something_alone_only_with_a_reason() -> None:
+    ignored = {"code": "BW203", "reason": "one namespace only"}
+    assert rule(lint={"ignore": [ignored]}).lint.ignore[0].code == "BW203"
+    for wrong in ({"code": "BW203"}, {**ignored, "reason": " "}, {**ignored, "code": "203"}):
+        with pytest.raises(ValidationError):
+            rule(lint={"ignore": [wrong]})

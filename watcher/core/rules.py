@@ -176,6 +176,25 @@ class Compare(Model):
         return self
 
 
+def _says_why(reason: str) -> str:
+    if not reason.strip():
+        raise Invalid("the reason is empty", "say why this is right as it is")
+    return reason
+
+
+class Ignored(Model):
+    """One code of `watcher rules lint` that is right as it is here, and why."""
+
+    code: Annotated[str, Field(pattern=r"^BW[0-9]{3}$")]
+    reason: Annotated[str, AfterValidator(_says_why)]
+
+
+class Lint(Model):
+    """What lint is to leave alone in a rule."""
+
+    ignore: tuple[Ignored, ...] = ()
+
+
 class Rule(Model):
     """A named check on a PromQL query, as a file has it: exactly one of `threshold`, `compare`, `burnRate`."""
 
@@ -201,6 +220,7 @@ class Rule(Model):
     on_breach: OnBreach | None = None
     on_no_data: OnNoData = "hold"
     on_error: OnError = "hold"
+    lint: Lint = Lint()
 
     @model_validator(mode="after")
     def _one_of_three(self) -> Self:
