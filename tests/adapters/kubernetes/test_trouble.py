@@ -16,6 +16,7 @@ from watcher.adapters.kubernetes.connection import (
     Gone,
     NotFound,
 )
+from watcher.adapters.kubernetes.hands import Hands
 
 SLACK = 1.0
 """Seconds over its deadline that a call may take on a busy machine."""
@@ -208,3 +209,17 @@ def test_what_a_watch_says_in_error_is_raised(
 def test_credentials_that_cannot_be_read_are_named_without_a_traceback(tmp_path: Any) -> None:
     with pytest.raises(Fatal, match="nowhere"):
         Connection(tmp_path / "nowhere")
+
+
+def removed_log(_: Any, send: Any, __: Any) -> bool:
+    body = b"unable to retrieve container logs for containerd://a8a8b2a3e472"
+    send(b"HTTP/1.1 200 OK\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
+    return True
+
+
+def test_the_kubelets_excuse_for_a_removed_log_is_no_log(
+    serve: Callable[..., Any], connect: Callable[..., Connection]
+) -> None:
+    hands = Hands(connect(serve(removed_log).url, DEADLINE))
+
+    assert not hands.read_logs("shop", "web-1", "web", previous=True)

@@ -30,6 +30,9 @@ from watcher.core.release import Flip, Release, Status
 LONGEST_MESSAGE = 1000
 """What an Event's message may have at most (the API server takes 1,024 bytes)."""
 
+LOG_REMOVED = "unable to retrieve container logs for "
+"""What a kubelet answers, with 200, in place of the log of a container that it has removed meanwhile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -77,9 +80,10 @@ class Hands:
         """The container's last lines; empty when there are none to be had."""
         query = {"container": container, "tailLines": str(lines)}
         try:
-            return self._api.text(f"{paths.pods(namespace, pod)}/log", **query, previous=str(previous).lower()).strip()
+            text = self._api.text(f"{paths.pods(namespace, pod)}/log", **query, previous=str(previous).lower()).strip()
         except (NotFound, Conflict):
             return ""
+        return "" if text.startswith(LOG_REMOVED) else text
 
     # -- the switch ---------------------------------------------------------------------------------------------------
 
