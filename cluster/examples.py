@@ -20,11 +20,12 @@ def variants() -> list[Variant]:
     rows = YAML(typ="safe", pure=True).load(manifests.IMAGES.read_text("utf-8"))
     found = []
     for name, row in rows.items():
-        tags = (manifests.LIVE_VERSION, manifests.GOOD_VERSION) if name.endswith(":*") else (name.partition(":")[2],)
+        image, _, known = name.partition(":")
+        tags = (manifests.LIVE_VERSION, manifests.GOOD_VERSION) if known == "*" else (known,)
         for tag in tags:
             command = [word.replace("{python}", "python3") for word in row["command"]]
             environment = {"IMAGE_TAG": tag} | (row.get("env") or {})
-            found.append(Variant(f"docker.io/library/{manifests.image(tag)}", command, environment))
+            found.append(Variant(f"docker.io/library/{image}:{tag}", command, environment))
     return found
 
 

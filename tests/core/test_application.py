@@ -41,6 +41,8 @@ def test_each_colour_has_its_deployment_and_its_opposite() -> None:
 
 
 CHECK = {"http": {"path": "/healthz"}}
+HOOK = {"http": {"url": "http://flags.example"}}
+JOB = {"job": {"image": "verify:1"}}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,13 @@ CHECK = {"http": {"path": "/healthz"}}
         ({"tests": {"smoke": [{"http": {"path": "healthz"}}]}}, "should match pattern"),
         ({"tests": {"smoke": [{"name": "a", **CHECK}, {"name": "a", **CHECK}]}}, 'a second check is called "a"'),
         ({"tests": {"health": [{"name": "1", **CHECK}, CHECK]}}, 'a second check is called "1"'),
+        ({"hooks": {"preSwitch": [{"name": "a", **HOOK}, {"name": "a", **HOOK}]}}, 'a second hook is called "a"'),
+        ({"tests": {"smoke": [{"name": "a"}]}}, "neither http nor job"),
+        ({"tests": {"smoke": [{**CHECK, **JOB}]}}, "http and job"),
+        ({"tests": {"health": [CHECK, JOB]}}, "a Job cannot be a health check"),
+        ({"tests": {"smoke": [{"job": {}}]}}, "a job has nothing to run"),
+        ({"tests": {"smoke": [{"job": {"image": "a", "template": "b.yaml"}}]}}, "a job has image and template"),
+        ({"hooks": {"preDeploy": [{"job": {"template": "b.yaml", "args": ["x"]}}]}}, "command and args go with image"),
         ({"selectorKey": ""}, "at least 1 character"),
         ({"colour": "blue"}, "Extra inputs are not permitted"),
     ],
@@ -76,6 +85,7 @@ def test_checks_of_different_stages_may_share_a_name() -> None:
 
 def test_a_check_has_the_defaults_of_a_patient_caller() -> None:
     check = load(tests={"smoke": [CHECK]}).spec.tests.smoke[0].http
+    assert check
     assert (check.method, check.every, check.within) == ("GET", timedelta(seconds=1), timedelta(seconds=10))
     assert check.expect.status is None
 

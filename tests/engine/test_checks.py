@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import Server, reply
-from tests.support.acting import until
+from tests.support.acting import no_jobs, until
 from tests.support.clock import HandClock
 from watcher.core.application import Check
 from watcher.engine.checks import Checks, Key
@@ -28,7 +28,7 @@ class Running:
     def __init__(self) -> None:
         self.told: list[Key] = []
         self.clock = HandClock()
-        self.checks = Checks(self.told.append, self.clock, threads=4)
+        self.checks = Checks(self.told.append, self.clock, no_jobs, threads=4)
 
     def ends(self, id_: str, key: Key = A) -> Any:
         until(lambda: id_ in self.checks.results(key) and not self.checks.results(key)[id_].running, id_)

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from watcher.adapters.errors import AdapterError
+from watcher.adapters.http_checks import CheckOutcome
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.core.release import Release
@@ -47,6 +48,11 @@ ERRORS = {
     },
 }
 """Breached by BAD about three seconds after the flip."""
+
+
+def no_jobs(order: object, *_: object) -> CheckOutcome:
+    """In the place of what runs Jobs, where a test has none."""
+    raise AssertionError(f"nobody asked for the Job {order}")
 
 
 def application(**spec: Any) -> dict[str, Any]:

@@ -5,11 +5,13 @@ Every default of a release's life stands here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from watcher.core.jobs import JobCheck
 from watcher.core.models import ApiVersion, Duration, Model, Name, PositiveDuration
 from watcher.core.rules import RuleOverride
 from watcher.core.units import Invalid
@@ -102,14 +104,39 @@ class HttpCheck(Model):
     timeout: PositiveDuration = timedelta(seconds=5)
 
 
-class Check(Model):
-    """One check of a stage."""
+class Probe(Model):
+    """One thing that is tried on a version, or told to somebody else, in exactly one way."""
 
     name: Name | None = None
-    http: HttpCheck
+    job: JobCheck | None = None
 
     def title(self, index: int) -> str:
         return self.name or f"{index}"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [way for way in ("http", "job") if getattr(self, way) is not None]
+        if len(given) != 1:
+            problem = f"this has {' and '.join(given) if given else 'neither http nor job'}"
+            raise Invalid(problem, "write exactly one of http, job")
+        return self
+
+
+class Check(Probe):
+    """One check of a stage."""
+
+    http: HttpCheck | None = None
+
+
+def _names_differ(kind: str, stage: str, probes: Sequence[Probe]) -> None:
+    """A result is kept by the name of what gave it."""
+    seen: set[str] = set()
+    for index, probe in enumerate(probes):
+        title = probe.title(index)
+        if title in seen:
+            problem = f'a second {kind} is called "{title}"'
+            raise Invalid(problem, f"give each {kind} of a list a name of its own", path=(stage, index))
+        seen.add(title)
 
 
 class Tests(Model):
@@ -128,6 +155,9 @@ class Tests(Model):
                 if title in seen:
                     problem = f'a second check is called "{title}"'
                     raise Invalid(problem, "give each check of a stage a name of its own", path=(stage, index))
+                if stage == "health" and check.job:
+                    problem = "a Job cannot be a health check: those are repeated before and after the switch"
+                    raise Invalid(problem, "write http, or make it a check of verification", path=(stage, index, "job"))
                 seen.add(title)
         return self
 
@@ -145,14 +175,10 @@ class HookHttp(Model):
     timeout: PositiveDuration = timedelta(seconds=10)
 
 
-class Hook(Model):
+class Hook(Probe):
     """Something else that is told to act at a point of a release's life."""
 
-    name: Name | None = None
-    http: HookHttp
-
-    def title(self, index: int) -> str:
-        return self.name or f"{index}"
+    http: HookHttp | None = None
 
 
 class Hooks(Model):
@@ -162,6 +188,12 @@ class Hooks(Model):
     pre_switch: list[Hook] = []
     post_switch: list[Hook] = []
     post_rollback: list[Hook] = []
+
+    @model_validator(mode="after")
+    def _fit_their_points(self) -> Self:
+        for point, field in type(self).model_fields.items():
+            _names_differ("hook", str(field.alias), getattr(self, point))
+        return self
 
 
 class PodHealth(Model):

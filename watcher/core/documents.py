@@ -98,11 +98,11 @@ def _document(tree: Tree, root: Node, file: str, kinds: Mapping[str, type[Model]
     if not isinstance(root, Table):
         message = f"a document is a mapping, and this is {_thing(root)}"
         return [Fault(root.line, root.column, message, f'begin it with "apiVersion: {API_VERSION}"')]
-    faults = _one_of(root, "apiVersion", [API_VERSION])
     kind_faults = _one_of(root, "kind", list(kinds))
     if kind_faults:
-        return faults + kind_faults
+        return _one_of(root, "apiVersion", [API_VERSION]) + kind_faults
     kind = str(data(root.entries["kind"][1]))
+    faults = _one_of(root, "apiVersion", [kinds[kind].of_version])
     try:
         model = kinds[kind].model_validate_json(json.dumps(data(root)))
     except ValidationError as error:

@@ -41,6 +41,8 @@ class Model(BaseModel):
 
     hints: ClassVar[Mapping[str, str]] = {}
     """Cures for keys that people try here and that do not exist, by key."""
+    of_version: ClassVar[str] = API_VERSION
+    """The `apiVersion` of a document of this kind."""
 
 
 def _to_duration(given: object) -> timedelta:

@@ -1,7 +1,7 @@
 """Runs the checks of all Releases in the background: a worker asks for one, and observes its result later.
 
 What always holds: a check never runs in a worker's thread; it ends by its own deadline; results of a Release whose
-checks were cancelled are dropped.
+checks were cancelled are dropped; and Jobs, which take minutes, never keep a quick check waiting.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from datetime import timedelta
 
 import structlog
 
-from watcher.adapters.http_checks import HttpCheck, run_http_check
+from watcher.adapters.http_checks import CheckOutcome, HttpCheck, run_http_check
+from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.core.application import Check, Hook, HookHttp
 from watcher.core.observed import CheckResult
 from watcher.engine.clock import Clock
 
 Key = tuple[str, str]
+
+RunJob = Callable[[JobOrder, threading.Event, threading.Event], CheckOutcome]
+"""Runs a Job to its end, or until the first event is set; the second says that somebody else goes on with it."""
 
 log = structlog.get_logger(__name__)
 
@@ -29,15 +33,20 @@ class _Run:
     """The checks of one Release."""
 
     cancel: threading.Event = field(default_factory=threading.Event)
+    keep: threading.Event = field(default_factory=threading.Event)
+    """Set before `cancel` where somebody else will go on waiting for its Jobs."""
     results: dict[str, CheckResult] = field(default_factory=dict)
 
 
 class Checks:
     """`told(key)` is called when a result is there."""
 
-    def __init__(self, told: Callable[[Key], None], clock: Clock, threads: int = 16) -> None:
-        self._told, self._clock = told, clock
+    def __init__(
+        self, told: Callable[[Key], None], clock: Clock, run_job: RunJob, threads: int = 16, job_threads: int = 64
+    ) -> None:
+        self._told, self._clock, self._run_job = told, clock, run_job
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
+        self._job_pool = ThreadPoolExecutor(job_threads, thread_name_prefix="job")
         self._runs: dict[Key, _Run] = {}
         self._lock = threading.Lock()
 
@@ -48,29 +57,47 @@ class Checks:
 
     def start(self, key: Key, id_: str, check: Check | Hook, urls: Sequence[str]) -> None:
         """Run one check against every URL; it passes when it passes on all. Asked again for the same id: nothing."""
-        with self._lock:
-            run = self._runs.setdefault(key, _Run())
-            if id_ in run.results:
-                return
-            run.results[id_] = CheckResult(running=True, since=self._clock.now())
-        self._pool.submit(self._run, key, run, id_, check, tuple(urls))
+        addresses = tuple(urls)
+        self._start(self._pool, key, id_, lambda run: _all(check, addresses, run.cancel))
+
+    def start_job(self, key: Key, id_: str, order: JobOrder) -> None:
+        """Run one check that is a Job. Asked again for the same id: nothing."""
+        self._start(self._job_pool, key, id_, lambda run: _told_of(self._run_job(order, run.cancel, run.keep)))
 
     def cancel(self, key: Key) -> None:
+        """Nobody needs their results any more: what runs is stopped, Jobs included."""
         with self._lock:
             run = self._runs.pop(key, None)
         if run:
             run.cancel.set()
 
+    def let_go(self, key: Key) -> None:
+        """Somebody else goes on with them: what runs here is stopped, and Jobs run on."""
+        with self._lock:
+            run = self._runs.pop(key, None)
+        if run:
+            run.keep.set()
+            run.cancel.set()
+
     def stop(self) -> None:
         with self._lock:
-            runs = list(self._runs.values())
-        for run in runs:
-            run.cancel.set()
+            keys = list(self._runs)
+        for key in keys:
+            self.let_go(key)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._job_pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, key: Key, run: _Run, id_: str, check: Check | Hook, urls: tuple[str, ...]) -> None:
+    def _start(self, pool: ThreadPoolExecutor, key: Key, id_: str, work: Callable[[_Run], CheckResult]) -> None:
+        with self._lock:
+            run = self._runs.setdefault(key, _Run())
+            if id_ in run.results:
+                return
+            run.results[id_] = CheckResult(running=True, since=self._clock.now())
+        pool.submit(self._run, key, run, id_, work)
+
+    def _run(self, key: Key, run: _Run, id_: str, work: Callable[[_Run], CheckResult]) -> None:
         try:
-            result = _all(check, urls, run.cancel)
+            result = work(run)
         except Exception as error:
             log.exception("a check could not be run", check=id_, release=key[1])
             result = CheckResult(ok=False, message=f"the check could not be run: {type(error).__name__}")
@@ -90,9 +117,15 @@ def _all(check: Check | Hook, urls: tuple[str, ...], cancel: threading.Event) ->
     return CheckResult(ok=not bad, message=told.message, output=told.last_output if bad else "")
 
 
+def _told_of(job: CheckOutcome) -> CheckResult:
+    return CheckResult(ok=job.ok, message=job.message, output=job.last_output)
+
+
 def _request(check: Check | Hook, base: str) -> HttpCheck:
     """The request at an address: a check's is repeated as it says, a hook's is sent once."""
-    spec, expect = check.http, check.http.expect
+    spec = check.http
+    assert spec is not None
+    expect = spec.expect
     status = expect.status
     request = HttpCheck(
         url=base if isinstance(spec, HookHttp) else base + spec.path,

@@ -12,12 +12,19 @@ from pydantic import ValidationError
 from watcher.core.application import Application
 from watcher.core.binding import bind_rules
 from watcher.core.documents import Document, Problem, duplicates, read_documents
+from watcher.core.job_templates import with_templates
+from watcher.core.jobs import JobTemplate
 from watcher.core.models import Model
 from watcher.core.rules import RuleSet
 from watcher.core.settings import Settings
 from watcher.core.units import Invalid
 
-KINDS: Mapping[str, type[Model]] = {"Application": Application, "RuleSet": RuleSet, "Settings": Settings}
+KINDS: Mapping[str, type[Model]] = {
+    "Application": Application,
+    "RuleSet": RuleSet,
+    "Settings": Settings,
+    "Job": JobTemplate,
+}
 SECTIONS = ("prometheus", "lease", "http", "log")
 """The parts of the settings that environment variables can override."""
 
@@ -67,7 +74,7 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
         found = read_documents(text, file, KINDS)
         documents += found.items
         problems += found.problems
-    problems += duplicates(documents)
+    problems += duplicates(d for d in documents if not isinstance(d.model, JobTemplate))
     settings = [d.model for d in documents if isinstance(d.model, Settings)]
     rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
     apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
@@ -77,6 +84,14 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
             problem = rules_problem(app, rule_sets)
             if problem:
                 problems.append(Problem(document.file, document.line, 1, f"Application {app.name}", problem))
+        whole = []
+        for document, app in apps:
+            try:
+                whole.append((document, with_templates(app, document.file, documents)))
+            except Invalid as error:
+                problem = f"Application {app.name}: {error.problem}"
+                problems.append(Problem(document.file, document.line, 1, problem, error.cure))
+        apps = whole
     try:
         chosen = with_environment(settings[0] if settings else Settings(), environment)
     except Invalid as error:

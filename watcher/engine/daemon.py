@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.kubernetes.jobs import Jobs
 from watcher.adapters.kubernetes.leases import Leases
 from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
@@ -86,7 +87,7 @@ class Daemon:
         self._teller = Teller(Hands(self._main), self._channels)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        self._checks = Checks(self._lanes.wake, self._clock)
+        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run)
         self._watches = Watches(_metrics(config.settings), self._clock, self._lanes.wake)
         self._workers = Workers(
             caches=self._caches,

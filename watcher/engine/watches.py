@@ -2,8 +2,10 @@
 
 What always holds: evaluation times are fixed by the flip (`switchedAt + k * interval`); each time is folded once, in
 order, and only with a real answer; an outage leaves it due, so the whole gap is asked for when the server is back.
-What is shown meanwhile is the same fold with the failure in the place of the answers that are missing, so a rule that
-takes lasting blindness for a breach can say so, and nothing else moves.
+What is shown meanwhile is the same fold with the failure at the times at which it was met, so a rule that takes lasting
+blindness for a breach can say so, and nothing else moves. However late it is, what the rules said at the end of the
+watch is said before anything later is asked for. What a comparison asks of the past has threads of its own: it never
+delays a rule that compares with nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from typing import Protocol
 
 import structlog
 
+from watcher.core.comparison import Past
 from watcher.core.evaluation import RuleState, advance, evaluation_times, initial, report, sample_at
 from watcher.core.observed import WatchReading
 from watcher.core.readings import Answer, Failed, Query
+from watcher.core.references import Stretch, past, queries, stretches
 from watcher.core.rules import BoundRule
 from watcher.core.verdict import verdict
 from watcher.engine.clock import Clock
@@ -49,20 +53,37 @@ class _Rule:
     state: RuleState
     shown: RuleState
     folded_until: float | None = None
+    failing_since: float | None = None
+    """The evaluation time at which answers began to fail; None while they do not."""
+    past: Past | None = None
+    """What a comparison compares with, once it is known."""
+
+    @property
+    def recalls(self) -> bool:
+        """Whether the past has to be asked for first."""
+        return self.rule.compare is not None and self.past is None
 
     def due(self, switched_at: float, until: float) -> list[float]:
-        times = evaluation_times(switched_at, self.rule.interval, self.rule.warm_up, self.folded_until, until)
-        return times[:MOST_TIMES]
+        return evaluation_times(switched_at, self.rule.interval, self.rule.warm_up, self.folded_until, until)
 
     def take(self, times: Sequence[float], value: Answer, traffic: Answer | None) -> None:
         """Fold the answers for the times that were asked for; a failure is shown but not folded."""
+        if not times:
+            return
+        if isinstance(value, Failed) or isinstance(traffic, Failed):
+            # What failed is this request. The times of a gap before it may still be answered, and count for nothing.
+            self.failing_since = times[-1] if self.failing_since is None else self.failing_since
+            self.shown = self._folded([at for at in times if at >= self.failing_since], value, traffic)
+            return
+        self.failing_since = None
+        self.state = self.shown = self._folded(times, value, traffic)
+        self.folded_until = times[-1]
+
+    def _folded(self, times: Sequence[float], value: Answer, traffic: Answer | None) -> RuleState:
         state = self.state
-        failed = isinstance(value, Failed) or isinstance(traffic, Failed)
         for at in times:
-            state = advance(self.rule, state, sample_at(self.rule, at, value, traffic))
-        self.shown = state
-        if not failed and times:
-            self.state, self.folded_until = state, times[-1]
+            state = advance(self.rule, state, sample_at(self.rule, at, value, traffic, self.past))
+        return state
 
 
 @dataclass
@@ -73,10 +94,24 @@ class _Watch:
     switched_at: float
     until: float
     asking: bool = False
+    recalling: bool = False
+    over: bool = False
+    """Whether what the rules said at `until` has been said."""
     next_due: float = 0.0
     """No evaluation time lies between the last look and this one: the tick passes the watch over until then."""
     reading: WatchReading | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def horizon(self, now: float) -> float:
+        """Up to which time evaluations count: not past the end of the watch before that end has been judged."""
+        return now if self.over else min(now, self.until)
+
+    def behind(self, horizon: float) -> bool:
+        """Whether answered times are still to be caught up with, because one request was not enough for the gap."""
+        return any(
+            entry.failing_since is None and not entry.recalls and entry.due(self.switched_at, horizon)
+            for entry in self.rules
+        )
 
 
 Span = tuple[float, float, timedelta]
@@ -88,6 +123,7 @@ class Watches:
     def __init__(self, metrics: Metrics, clock: Clock, told: Callable[[Key], None], threads: int = 4) -> None:
         self._metrics, self._clock, self._told = metrics, clock, told
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="metrics")
+        self._past_pool = ThreadPoolExecutor(2, thread_name_prefix="past")
         self._watches: dict[Key, _Watch] = {}
         self._lock = threading.Lock()
         self._stopped = False
@@ -97,6 +133,7 @@ class Watches:
         with self._lock:
             known = self._watches.get(key)
             if known is not None:
+                known.over = known.over and known.until == until.timestamp()
                 known.until = until.timestamp()
                 known.next_due = min(known.next_due, known.until)
                 return
@@ -122,7 +159,7 @@ class Watches:
     def asking(self) -> int:
         """How many watches wait for an answer."""
         with self._lock:
-            return sum(watch.asking for watch in self._watches.values())
+            return sum(watch.asking or watch.recalling for watch in self._watches.values())
 
     def tick(self) -> None:
         """Ask for whatever is due. Requests run in their own threads; a watch that still waits for one is left out."""
@@ -135,12 +172,19 @@ class Watches:
         asked: dict[Key, list[Span]] = defaultdict(list)
         for key, watch in idle:
             watch.next_due = _next_due(watch, now)
+            horizon = watch.horizon(now)
+            recalled = []
             for entry in watch.rules:
-                times = entry.due(watch.switched_at, now)
-                if times:
+                times = entry.due(watch.switched_at, horizon)[:MOST_TIMES]
+                if times and entry.recalls:
+                    recalled.append((entry, times))
+                elif times:
                     span = (times[0], times[-1], entry.rule.interval)
                     groups[span].append((key, watch, entry, times))
                     asked[key].append(span)
+            if recalled and not watch.recalling:
+                watch.recalling = True
+                self._past_pool.submit(self._recall, key, watch, recalled, now)
             if key in asked:
                 watch.asking = True
             elif watch.reading is None or (now >= watch.until and not watch.reading.ended):
@@ -153,7 +197,8 @@ class Watches:
     def stop(self) -> None:
         with self._lock:
             self._stopped = True
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._past_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(
         self,
@@ -169,13 +214,7 @@ class Watches:
             for expr in (entry.rule.query, entry.rule.traffic_query):
                 if expr is not None:
                     ids.setdefault(expr, str(len(ids)))
-        try:
-            batch = [Query(id_, expr) for expr, id_ in ids.items()]
-            answers = self._metrics.query(batch, _utc(start), _utc(end), step)
-        except Exception as error:
-            log.exception("the metrics adapter failed; its rules are blind")
-            failed = Failed(f"asking for metrics failed: {type(error).__name__}")
-            answers = dict.fromkeys(ids.values(), failed)
+        answers = self._answers([Query(id_, expr) for expr, id_ in ids.items()], start, end, step)
         done: dict[Key, _Watch] = {}
         for key, watch, entry, times in members:
             self._take(entry, times, answers, ids)
@@ -188,26 +227,65 @@ class Watches:
                 self._conclude(key, watch, now)
                 watch.asking = False
 
+    def _answers(self, batch: Sequence[Query], start: float, end: float, step: timedelta) -> dict[str, Answer]:
+        """An answer to every query, whatever the adapter does."""
+        try:
+            found = self._metrics.query(batch, _utc(start), _utc(end), step)
+        except Exception as error:
+            log.exception("the metrics adapter failed; its rules are blind")
+            failed = Failed(f"asking for metrics failed: {type(error).__name__}")
+            return {query.id: failed for query in batch}
+        missing = Failed("the metrics server left a query unanswered")
+        return {query.id: found.get(query.id, missing) for query in batch}
+
     @staticmethod
     def _take(entry: _Rule, times: list[float], answers: Mapping[str, Answer], ids: Mapping[str, str]) -> None:
-        missing = Failed("the metrics server left a query unanswered")
         traffic_query = entry.rule.traffic_query
-        traffic = answers.get(ids[traffic_query], missing) if traffic_query is not None else None
-        entry.take(times, answers.get(ids[entry.rule.query], missing), traffic)
+        traffic = answers[ids[traffic_query]] if traffic_query is not None else None
+        entry.take(times, answers[ids[entry.rule.query]], traffic)
+
+    def _recall(self, key: Key, watch: _Watch, entries: Sequence[tuple[_Rule, list[float]]], now: float) -> None:
+        """Ask what comparisons compare with. It is the same whenever it is asked, so nobody has to write it down."""
+        try:
+            wanted: dict[Stretch, dict[int, tuple[Query, ...]]] = defaultdict(dict)
+            for index, (entry, _) in enumerate(entries):
+                for stretch in stretches(entry.rule, watch.switched_at):
+                    wanted[stretch][index] = queries(entry.rule, stretch.reference)
+            found: dict[int, list[tuple[Stretch, dict[str, Answer]]]] = defaultdict(list)
+            for stretch, asked in wanted.items():
+                batch = [Query(f"{index}/{q.id}", q.expr) for index, several in asked.items() for q in several]
+                answers = self._answers(batch, stretch.start, stretch.end, stretch.step)
+                for index, several in asked.items():
+                    found[index].append((stretch, {q.id: answers[f"{index}/{q.id}"] for q in several}))
+            for index, (entry, times) in enumerate(entries):
+                known = past(entry.rule, found[index])
+                if isinstance(known, Failed):
+                    entry.take(times, Failed(f"what it compares with: {known.reason}", known.transient), None)
+                else:
+                    entry.past, entry.failing_since = known, None
+                    watch.next_due = now
+        finally:
+            watch.recalling = False
+        self._conclude(key, watch, now)
 
     def _conclude(self, key: Key, watch: _Watch, now: float) -> None:
         """Put the rules together and wake the worker if what they say is new."""
         with watch.lock:
-            ended = now >= watch.until
+            horizon = watch.horizon(now)
+            behind = watch.behind(horizon)
+            ended = now >= watch.until and not behind
             judged = verdict(
                 [(entry.rule, entry.shown) for entry in watch.rules],
                 switched_at=watch.switched_at,
-                at=now,
+                at=horizon,
                 ended=ended,
             )
             reports = tuple(report(entry.rule, entry.shown) for entry in watch.rules)
-            breaches = [entry.shown.breach.at for entry in watch.rules if entry.shown.breach]
-            late = now - min(breaches) if breaches else 0.0
+            moved = [e.shown.breach.at for e in watch.rules if e.shown.breach and e.rule.enforcing]
+            late = now - min(moved) if moved else 0.0
+            watch.over = ended
+            if behind:
+                watch.next_due = now
             before, after = watch.reading, WatchReading(reports, judged.verdict.value, judged.reasons, ended, late)
             if before is not None and before.verdict == "rollback":
                 return  # latched (S8)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 import structlog
 
 from watcher.adapters.errors import AdapterError, Conflict, OutcomeUnknown
-from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.core.application import Application, Hook, other
+from watcher.adapters.kubernetes.jobs import JobOrder
+from watcher.core.application import Application, Hook, HookHttp, other
 from watcher.core.binding import bind_rules
 from watcher.core.effects import (
     CancelChecks,
@@ -38,10 +38,11 @@ from watcher.core.observed import Observed, Other
 from watcher.core.release import TRAFFIC_MOVED, Phase, Release
 from watcher.core.rules import BoundRule
 from watcher.core.units import Invalid
+from watcher.engine.aims import targets
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock
 from watcher.engine.config import Config
-from watcher.engine.hooks import introduced
+from watcher.engine.hooks import introduced, job_environment
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
 from watcher.engine.teller import Teller
@@ -212,7 +213,7 @@ class Workers:
 
     def _forget(self, key: Key) -> None:
         self._last.pop(key, None)
-        self._checks.cancel(key)
+        self._checks.let_go(key)
         self._watches.forget(key)
         self._logs.pop(key, None)
         self._alarms.cancel(key)
@@ -368,26 +369,15 @@ class Workers:
 
     def _start_check(self, key: Key, release: Release, app: Application, effect: RunCheck) -> None:
         check = effect.check
-        if isinstance(check, Hook):
+        if check.job:
+            target = next(iter(targets(self._caches, app, effect)), "")
+            order = JobOrder(release, effect.id, check.job, job_environment(release, app, effect.color, target))
+            self._checks.start_job(key, effect.id, order)
+        elif isinstance(check.http, HookHttp):
+            assert isinstance(check, Hook)
             self._checks.start(key, effect.id, introduced(check, effect.id, release), (check.http.url,))
-        else:
-            self._checks.start(key, effect.id, check, self._targets(app, effect, check.http.port))
-
-    def _targets(self, app: Application, effect: RunCheck, number: int | None) -> Sequence[str]:
-        """The base URLs that a check is aimed at."""
-        service = self._caches.preview(app) if effect.target == "preview" else self._caches.service(app)
-        if service is None:
-            return ()
-        port = views.port_of(service, number)
-        if port is None:
-            return ()
-        if effect.target != "pods":
-            host = (
-                service.cluster_ip if service.cluster_ip not in ("", "None") else f"{service.view.name}.{app.namespace}"
-            )
-            return (_url(host, port.number),)
-        pods = [pod for pod in self._caches.pods(app, effect.color) if pod.view.ip and not pod.view.deleting]
-        return tuple(_url(pod.view.ip, views.pod_port(pod, port)) for pod in pods)
+        elif check.http:
+            self._checks.start(key, effect.id, check, targets(self._caches, app, effect, check.http.port))
 
     def _fetch_logs(self, key: Key, effect: FetchLogs) -> None:
         try:
@@ -404,7 +394,3 @@ def _expected(release: Release, selected: str | None) -> str | None:
     if colors is None or release.phase.terminal:
         return selected
     return colors.to if release.status.switched_at else colors.from_
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -99,8 +99,8 @@ class Connection:
     def patch(self, path: str, body: Any, content_type: str) -> dict[str, Any]:
         return self._json("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, content_type)
 
-    def delete(self, path: str) -> dict[str, Any]:
-        return self._json("DELETE", path, {})
+    def delete(self, path: str, **query: str) -> dict[str, Any]:
+        return self._json("DELETE", path, query)
 
     def text(self, path: str, **query: str) -> str:
         """The body of an answer that is no JSON: a log."""

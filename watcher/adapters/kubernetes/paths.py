@@ -21,6 +21,10 @@ def deployments(namespace: str, name: str = "") -> str:
     return _path("/apis/apps/v1", namespace, "deployments", name)
 
 
+def jobs(namespace: str, name: str = "") -> str:
+    return _path("/apis/batch/v1", namespace, "jobs", name)
+
+
 def endpoint_slices(namespace: str) -> str:
     return _path("/apis/discovery.k8s.io/v1", namespace, "endpointslices")
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from watcher.core.application import Check, Hook
+from watcher.core.application import Check, Hook, HookHttp
 from watcher.core.effects import RunCheck, Target, Tell
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.release import CheckRecord
+
+JOB_PATIENCE = timedelta(minutes=1)
+"""What a Job may take beyond its own limit, until the last word about it is heard."""
 
 
 def run_stage(
@@ -40,7 +43,8 @@ def _run(turn: Turn, run: RunCheck, deadline: timedelta, *, tolerant: bool) -> S
     if result is None:
         # Asked for even after the deadline: a worker that was away must not take that for a failure.
         what = "Calls hook" if run.target == "hook" else "Runs check"
-        return turn.stay(run, message=f"{what} {run.id} on {run.color}.", wake=RETRY)
+        job = " as a Job" if run.check.job else ""
+        return turn.stay(run, message=f"{what} {run.id} on {run.color}{job}.", wake=RETRY)
     if result.running:
         late = turn.overdue(deadline)
         if not late or turn.now - (result.since or turn.status.phase_since or turn.now) <= _patience(run.check):
@@ -49,28 +53,32 @@ def _run(turn: Turn, run: RunCheck, deadline: timedelta, *, tolerant: bool) -> S
     else:
         record = CheckRecord(id=run.id, ok=result.ok, message=result.message, output=result.output)
     if not record.ok and not tolerant:
-        return _failed_check(turn, record)
+        return _failed_check(turn, record, run)
     checks = (*turn.status.checks, record)
     if record.ok:
         return turn.stay(message=f"Passed {run.id}.", checks=checks, wake=timedelta(0))
-    message = f"Hook {run.id} failed, which undoes nothing: {_why(record)}."
+    message = f"Hook {run.id} failed, which undoes nothing: {_why(record, run)}."
     tell = Tell(f"hook/{run.id}", "HookFailed", message, "warning")
     return turn.stay(tell, message=message, checks=checks, wake=timedelta(0))
 
 
 def _patience(check: Check | Hook) -> timedelta:
-    """The time that a check may take by its own settings."""
-    if isinstance(check, Hook):
+    """The time that a check may take by its own settings, with what it takes to begin and to say how it went."""
+    if check.job:
+        return check.job.timeout + JOB_PATIENCE
+    if isinstance(check.http, HookHttp):
         return 2 * check.http.timeout
+    assert check.http is not None
     return check.http.within + check.http.for_ + 2 * check.http.timeout
 
 
-def _why(record: CheckRecord) -> str:
-    said = f" (it answered: {one_line(record.output)})" if record.output else ""
+def _why(record: CheckRecord, run: RunCheck) -> str:
+    what = "its last lines" if run.check.job else "it answered"
+    said = f" ({what}: {one_line(record.output)})" if record.output else ""
     return f"{record.message.removesuffix('.')}{said}"
 
 
-def _failed_check(turn: Turn, record: CheckRecord) -> Step:
+def _failed_check(turn: Turn, record: CheckRecord, run: RunCheck) -> Step:
     checks = (*turn.status.checks, record)
     evidence: dict[str, object] = {"check": record.id, "output": record.output}
     if turn.status.switched_at:
@@ -79,10 +87,10 @@ def _failed_check(turn: Turn, record: CheckRecord) -> Step:
             turn.observed,
             turn.now,
         )
-        return kept.go_back(f"check/{record.id}", f"check {record.id} failed: {_why(record)}", evidence=evidence)
+        return kept.go_back(f"check/{record.id}", f"check {record.id} failed: {_why(record, run)}", evidence=evidence)
     kind, reason = ("Hook", "HookFailed") if record.id.endswith("/hook") else ("Check", "TestsFailed")
     message = (
-        f"{kind} {record.id} of {turn.version} failed: {_why(record)}. "
+        f"{kind} {record.id} of {turn.version} failed: {_why(record, run)}. "
         f"Traffic never moved and stays on {turn.colors.from_}."
     )
     return turn.fail(reason, message, checks=checks, evidence=evidence)

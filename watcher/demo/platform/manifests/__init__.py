@@ -44,6 +44,9 @@ BAD_VERSIONS: Mapping[str, str] = MappingProxyType(
 )
 """What goes wrong -> the version in which it does."""
 
+VERIFIER = "verify-chat:1"
+"""The image of a Job that verifies the version behind TARGET_URL (watcher/demo/platform/verify.py)."""
+
 DIRECTORY = Path(__file__).parent
 IMAGES = DIRECTORY / "images.yaml"
 _ORDER = ("namespace.yaml", "services.yaml", "deployment-blue.yaml", "deployment-green.yaml")
