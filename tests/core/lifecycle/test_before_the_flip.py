@@ -68,6 +68,20 @@ def test_a_check_that_hangs_ends_at_the_deadline() -> None:
     )
 
 
+JOB = {"tests": {"verification": [{"name": "chat", "job": {"image": "verify-chat:1", "timeout": "5m"}}]}}
+
+
+def test_a_job_has_its_own_time_even_where_the_deadline_of_the_phase_is_shorter() -> None:
+    story = given(JOB, fails={"verification/chat/preview": "hang"}).until(Phase.TESTING).time_passes(300)
+    story.phase_is(Phase.TESTING).says("Runs check verification/chat/preview on green as a Job.")
+    story.to_the_end().phase_is(Phase.FAILED, "TestsFailed").says("it did not end within 2m")
+
+
+def test_the_last_lines_of_a_job_that_fails_stand_in_the_message() -> None:
+    story = given(JOB, fails={"verification/chat/preview": "exit code 1"}).to_the_end()
+    story.phase_is(Phase.FAILED, "TestsFailed").says("got status 500 (its last lines: exit code 1)").flips_are()
+
+
 @pytest.mark.parametrize("phase", [Phase.TESTING, Phase.VERIFYING])
 def test_a_check_that_a_new_worker_starts_after_a_long_absence_has_its_whole_time_again(phase: Phase) -> None:
     story = given().until(phase).killed()

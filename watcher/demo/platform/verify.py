@@ -1,6 +1,6 @@
-"""The verification of the chat service as its team would run it: a container that asks the new version, and ends 0 or 1.
+"""The verification of the chat service as its team would run it: a container that asks the new version, and ends.
 
-It is told TARGET_URL, VERSION and COLOR, as the watcher tells every Job.
+It is told TARGET_URL, VERSION and COLOR, as the watcher tells every Job. It ends with 0 when all is well, else with 1.
 """
 
 from __future__ import annotations
