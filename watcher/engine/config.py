@@ -55,7 +55,7 @@ class Files:
 
     def read(self) -> Answer:
         """The same object as before while every file says the same."""
-        found = _texts(self._directories)
+        found = read_texts(self._directories)
         if found != self._read:
             self._answer = _understand(*found, self._environment)
             self._read = found
@@ -135,7 +135,7 @@ def with_environment(settings: Settings, environment: Mapping[str, str]) -> Sett
         raise Invalid(f"{where}: {first['msg']}", "correct the environment variable") from error
 
 
-def _texts(directories: list[Path]) -> tuple[dict[str, str], list[Problem]]:
+def read_texts(directories: list[Path]) -> tuple[dict[str, str], list[Problem]]:
     """Every YAML file's text by its name. Behind a mounted ConfigMap's `..data` link all come from one state of it."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
