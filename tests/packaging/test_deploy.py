@@ -234,11 +234,27 @@ def test_an_api_server_takes_the_objects_that_it_knows() -> None:
     assert taken == wanted
 
 
-def test_each_file_below_deploy_is_used_by_a_kustomization() -> None:
+def test_each_manifest_is_used_by_a_kustomization() -> None:
     used = set()
     for kustomization in [*ROOT.glob("deploy/**/kustomization.yaml")]:
         (content,) = parse(kustomization.read_text("utf-8"))
         named = [*content["resources"], *(f for g in content.get("configMapGenerator", ()) for f in g["files"])]
+        named += [patch["path"] for patch in content.get("patches", ())]
         used |= {(kustomization.parent / name).resolve() for name in named} | {kustomization}
+    found = {f for f in ROOT.glob("deploy/**/*.yaml") if not f.is_relative_to(ROOT / "deploy/chart")}
 
-    assert [str(f.relative_to(ROOT)) for f in ROOT.glob("deploy/**/*.yaml") if f.resolve() not in used] == []
+    assert [str(f.relative_to(ROOT)) for f in found if f.resolve() not in used] == []
+
+
+@everywhere
+def test_replicas_prefer_nodes_of_their_own_and_leave_one_at_a_time(directory: str) -> None:
+    deployment, budget = only(directory, "Deployment")["spec"], only(directory, "PodDisruptionBudget")["spec"]
+    labels = deployment["template"]["metadata"]["labels"].items()
+    (apart,) = deployment["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+
+    assert apart["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert apart["podAffinityTerm"]["labelSelector"]["matchLabels"].items() <= labels
+    assert budget["selector"]["matchLabels"].items() <= labels
+    assert budget["maxUnavailable"] == 1, "no node waits for a replica, not even for a single one"
