@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.cluster.waiting import fetch, until
-from watcher.demo.children import spawn
+from watcher.adapters.children import spawn
 from watcher.demo.platform.discovery import KubernetesTargets, PodDiscovery
 from watcher.demo.platform.prometheus import find_prometheus
 

@@ -20,12 +20,12 @@ from typing import Any, Self
 
 from ruamel.yaml import YAML
 
+from watcher.adapters.children import spawn
 from watcher.adapters.errors import AdapterError, Conflict
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.core.release import Release
-from watcher.demo.children import spawn
 from watcher.demo.cluster.launcher import RunningCluster, running_cluster
 from watcher.demo.files import demo_config, shipped
 from watcher.demo.platform import manifests

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from watcher.demo.children import spawn
+from watcher.adapters.children import spawn
 
 AT_ONCE = 3
 """Scenarios side by side: mostly they wait, and three of them keep two cores half busy."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from watcher.demo.children import spawn
+from watcher.adapters.children import spawn
 from watcher.demo.platform.discovery import KubernetesTargets, PodDiscovery
 
 READY_WITHIN = 20.0
