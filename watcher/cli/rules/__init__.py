@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from watcher.cli.rules import lint
+
 group = typer.Typer(no_args_is_help=True, help="Check rule files and try them out.", rich_markup_mode=None)
 
-
-@group.callback()
-def _rules() -> None:
-    """Check rule files and try them out, without a cluster and before they may move traffic."""
+for _command in (lint,):
+    _command.add_to(group)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -80,8 +80,12 @@ class Finding:
         return CODES[self.code].severity
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
-        return f"{where}: {self.code} {self.severity}: {self.problem}: {self.cure}"
+        return f"{self.file}:{self.line}:{self.column}: {self.code} {self.severity}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with which rule, and what to write instead."""
+        return f"{f'{self.rule}: ' if self.rule else ''}{self.problem}: {self.cure}"
 
 
 @dataclass(frozen=True, slots=True)

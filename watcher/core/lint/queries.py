@@ -27,7 +27,6 @@ from watcher.core.lint.tree import (
     walk,
 )
 from watcher.core.rules import Reduce
-from watcher.core.templates import variables_used
 
 COLORS = ("blue", "green")
 _TELLING = ("color", "previousColor", "deployment", "version")
@@ -52,10 +51,15 @@ class Asked:
 
 def remarks(tree: Expr, asked: Asked) -> Iterator[Remark]:
     """Everything doubtful in one query that does not depend on durations."""
+    yield from by_itself(tree)
+    yield from _several(tree, asked)
+
+
+def by_itself(tree: Expr) -> Iterator[Remark]:
+    """Everything doubtful in a query whatever its rule says."""
     yield from _selection(tree)
     yield from _counters(tree)
     yield from _histograms(tree)
-    yield from _several(tree, asked)
 
 
 def _selection(tree: Expr) -> Iterator[Remark]:
@@ -63,7 +67,7 @@ def _selection(tree: Expr) -> Iterator[Remark]:
     if not found:
         yield Remark("BW204", tree.start, "the query asks for no metric", "name the metric that the rule is about")
     for selector in found:
-        named = [variables_used(one.text) for one in selector.matchers]
+        named = [one.variables for one in selector.matchers]
         shown = selector.name or "this selector"
         fixed = [one for one in selector.matchers if _is_fixed_color(one)]
         for one in fixed:

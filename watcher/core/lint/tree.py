@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from watcher.core.lint.tokens import Token
+
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,11 @@ class Matcher:
     text: str
     start: int
     end: int
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The placeholders in its value."""
+        return frozenset(_PLACEHOLDER.findall(self.text))
 
 
 @dataclass(frozen=True, slots=True)
