@@ -85,7 +85,9 @@ def surroundings(kubeconfig: Path, common: Path) -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def daemon(request: pytest.FixtureRequest, surroundings: dict[str, str], common: Path) -> Iterator[Daemon]:
+def daemon(
+    request: pytest.FixtureRequest, connection: Connection, surroundings: dict[str, str], common: Path
+) -> Iterator[Daemon]:
     """The image that was built, with the manifests that are shipped; it serves all scenarios that do not hurt it."""
     shared = [setting for setting in settings_of(request.session.items) if not setting.own_daemon]
 
@@ -94,12 +96,12 @@ def daemon(request: pytest.FixtureRequest, surroundings: dict[str, str], common:
             pytest.exit(f"the cluster has a namespace {DAEMON} already: these tests change only what is theirs", 4)
         had = kubectl("get", DEFINITION, "--ignore-not-found", check=False)
         stack.callback(_remove, definition=not had)
-        found = Daemon.for_all(shared, surroundings["prometheus"], surroundings["receiver"])
+        found = Daemon.for_all(connection, shared, surroundings["prometheus"], surroundings["receiver"])
         found.wait()
         return {}
 
     with together(common, "daemon", begin):
-        yield Daemon(DAEMON)
+        yield Daemon(connection, DAEMON)
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def story(
         own = _prometheus(stack, kubeconfig, tmp_path, setting.namespace) if setting.own_prometheus else None
         if setting.own_daemon:
             url = own.url if own else surroundings["prometheus"]
-            daemon = Daemon.for_one(setting, url, surroundings["receiver"])
+            daemon = Daemon.for_one(connection, setting, url, surroundings["receiver"])
             daemon.wait()
         else:
             daemon = request.getfixturevalue("daemon")

@@ -18,7 +18,10 @@ from typing import Any, Self
 from ruamel.yaml import YAML
 
 from tests.cluster.setting import Setting
-from tests.cluster.waiting import apply, fetch, kubectl, read, run, until
+from tests.cluster.waiting import apply, fetch, kubectl, run, until
+from watcher.adapters.kubernetes import paths
+from watcher.adapters.kubernetes.connection import Connection
+from watcher.adapters.kubernetes.leases import Leases
 
 ROOT = Path(__file__).resolve().parents[2]
 DAEMON = "bluegreen-watcher"
@@ -31,23 +34,23 @@ FIRST = ("Namespace", "CustomResourceDefinition")
 class Daemon:
     """Its two replicas in one namespace."""
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
+    def __init__(self, connection: Connection, namespace: str) -> None:
+        self._api, self.namespace = connection, namespace
 
     # -- deploying ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def for_all(cls, settings: Iterable[Setting], prometheus: str, notify: str) -> Self:
+    def for_all(cls, connection: Connection, settings: Iterable[Setting], prometheus: str, notify: str) -> Self:
         """deploy/ as it is: a namespace of its own, and rights in every namespace."""
         objects = _rendered("deploy")
         _configure(objects, settings, prometheus, notify)
         apply(*(body for body in objects if body["kind"] in FIRST))
         kubectl("wait", "--for=condition=Established", "crd/releases.watcher.bluegreen.dev", "--timeout=30s")
         apply(*(body for body in objects if body["kind"] not in FIRST))
-        return cls(DAEMON)
+        return cls(connection, DAEMON)
 
     @classmethod
-    def for_one(cls, setting: Setting, prometheus: str, notify: str) -> Self:
+    def for_one(cls, connection: Connection, setting: Setting, prometheus: str, notify: str) -> Self:
         """deploy/overlays/one-namespace, in the namespace of its application: rights in that one only."""
         objects = _rendered("deploy/overlays/one-namespace")
         _configure(objects, [setting], prometheus, notify)
@@ -56,7 +59,7 @@ class Daemon:
             for subject in body.get("subjects", ()):
                 subject["namespace"] = setting.namespace
         apply(*objects)
-        return cls(setting.namespace)
+        return cls(connection, setting.namespace)
 
     def wait(self) -> None:
         """Until both replicas are ready."""
@@ -70,13 +73,13 @@ class Daemon:
 
     def pods(self) -> dict[str, dict[str, Any]]:
         """Its pods, by name."""
-        selector = f"--selector=app.kubernetes.io/name={DAEMON}"
-        return {pod["metadata"]["name"]: pod for pod in read("pods", "-n", self.namespace, selector)["items"]}
+        found = self._api.get(paths.pods(self.namespace), labelSelector=f"app.kubernetes.io/name={DAEMON}")
+        return {pod["metadata"]["name"]: pod for pod in found["items"]}
 
     def leader(self) -> str:
         """The pod that holds the Lease."""
-        held = read(f"lease/{DAEMON}", "-n", self.namespace)["spec"].get("holderIdentity", "")
-        return str(held).rpartition("_")[0]
+        lease = Leases(self._api, self.namespace, DAEMON).read()
+        return lease.holder.rpartition("_")[0] if lease else ""
 
     def log(self, lines: int = -1) -> str:
         """What its pods have logged; no pod's log when it cannot be had."""
@@ -126,12 +129,6 @@ class Daemon:
         assert found, f"no process of container {container} runs on this machine"
         return min(found)
 
-    def cut_off(self, pod: str) -> str:
-        """Drop everything that the pod sends to the API server, as a broken network would. Returns its address."""
-        address = str(self.pods()[pod]["status"]["podIP"])
-        network("--insert", address)
-        return address
-
 
 def network(change: str, address: str) -> None:
     """Insert or delete the rule of the node that drops what an address sends to the API server."""
@@ -142,10 +139,6 @@ def network(change: str, address: str) -> None:
 def kill(process: int) -> None:
     """SIGKILL: it gets to do nothing any more."""
     os.kill(process, signal.SIGKILL)
-
-
-def leads(daemon: Daemon, pod: str) -> bool:
-    return daemon.metric("watcher_leads").get(pod) == 1.0
 
 
 def wait_for_leader(daemon: Daemon) -> str:

@@ -28,6 +28,9 @@ GOOD = manifests.GOOD_VERSION
 BAD = manifests.BAD_VERSIONS
 """What goes wrong -> the version in which it does."""
 
+QUIET = 4.0
+"""Seconds for which nothing must happen: two looks of a replica at the Lease."""
+
 
 @dataclass
 class Scene:
@@ -148,6 +151,12 @@ class When:
         self._scene.daemon.delete_pod(leader)
         return leader
 
+    def the_leader_is_told_to_stop(self) -> str:
+        """As a drained node or a new version of the daemon does it. Returns its name."""
+        leader = wait_for_leader(self._scene.daemon)
+        kubectl("delete", "pod", leader, "-n", self._scene.namespace, "--wait=false")
+        return leader
+
     def the_leader_dies_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
         """Its process is killed the moment the Release is seen like this."""
         process = self._scene.daemon.process(wait_for_leader(self._scene.daemon))
@@ -265,8 +274,25 @@ class Then:
 
     # -- replicas -----------------------------------------------------------------------------------------------------
 
-    def one_replica_leads(self) -> str:
-        return wait_for_leader(self._scene.daemon)
+    def one_replica_leads(self) -> None:
+        wait_for_leader(self._scene.daemon)
+
+    def the_replicas_flipped(self, times: int) -> None:
+        """All replicas, which must be alive since before the first flip, have counted so many flips together."""
+        scene = self._scene
+        counts = scene.daemon.metric("watcher_flips_total")
+        assert len(counts) == len(scene.daemon.pods()), counts
+        assert sum(counts.values()) == times, counts
+
+    def it_does_nothing(self, replica: str) -> None:
+        """A replica that is not the leader, whatever it was before: neither it nor anybody moves the selector."""
+        scene = self._scene
+        until(lambda: scene.daemon.metric("watcher_leads").get(replica) == 0.0, f"{replica} not to lead", 30)
+        before = len(scene.flips())
+        ends = time.monotonic() + QUIET
+        until(lambda: time.monotonic() > ends or len(scene.flips()) > before, "the time to pass", QUIET + 5)
+        assert len(scene.flips()) == before
+        assert scene.daemon.leader() != replica
 
     # -- times --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""The daemon is killed, or loses its network: another replica ends what it began, and nothing is done twice (S5, S6).
+
+Each scenario has a daemon of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster.setting import ERROR_RATE, LONG, scenario
+from tests.cluster.story import BAD, GOOD, Story
+from watcher.core.release import Phase, Release
+
+pytestmark = pytest.mark.slow
+WATCH = LONG | {"rules": [ERROR_RATE]}
+TAKEN_OVER = 20.0
+"""Seconds: the Lease's 10, a look at it each 2, and a busy machine."""
+
+
+def went_back_once(story: Story) -> None:
+    story.then.it_ends(Phase.ROLLED_BACK, "rule/http/error-rate")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.one_replica_leads()
+    story.then.no_client_was_cut_off(but="http_5xx")
+
+
+def switching(release: Release) -> bool:
+    return release.status.intent is not None and release.status.intent.to == "green"
+
+
+def decided(release: Release) -> bool:
+    return release.phase is Phase.ROLLING_BACK
+
+
+def intended(release: Release) -> bool:
+    return release.status.intent is not None and release.status.intent.to == "blue"
+
+
+def back(release: Release) -> bool:
+    return len(release.status.flips) == 2
+
+
+@scenario("deleted", own_daemon=True, watch=WATCH)
+def test_a_leader_whose_pod_is_deleted_during_the_watch_leaves_the_rollback_to_the_next(story: Story) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+    story.when.it_is(Phase.WATCHING)
+
+    leader = story.when.the_leader_is_deleted()
+
+    story.when.another_replica_leads(leader, TAKEN_OVER)
+    went_back_once(story)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(switching, marks=scenario("killed-switching", own_daemon=True, watch=WATCH)),
+        pytest.param(decided, marks=scenario("killed-deciding", own_daemon=True, watch=WATCH)),
+        pytest.param(intended, marks=scenario("killed-intending", own_daemon=True, watch=WATCH)),
+        pytest.param(back, marks=scenario("killed-back", own_daemon=True, watch=WATCH)),
+    ],
+)
+def test_a_leader_that_is_killed_at_the_moment_of_a_flip_leaves_one_flip(
+    story: Story, moment: Callable[[Release], bool]
+) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+
+    story.when.the_leader_dies_at(moment, moment.__name__)
+
+    went_back_once(story)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(
+            lambda release: release.phase is Phase.WATCHING,
+            marks=scenario("cut-off-watching", own_daemon=True, watch=WATCH),
+            id="watching",
+        ),
+        pytest.param(intended, marks=scenario("cut-off-going-back", own_daemon=True, watch=WATCH), id="going-back"),
+    ],
+)
+def test_a_leader_that_loses_its_network_is_replaced_and_does_nothing_when_it_is_back(
+    story: Story, moment: Callable[[Release], bool]
+) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+
+    leader = story.when.the_leader_is_cut_off_at(moment, "the moment")
+    story.when.another_replica_leads(leader, TAKEN_OVER)
+
+    went_back_once(story)
+    story.when.the_network_heals()
+    story.then.it_does_nothing(leader)
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.the_replicas_flipped(2)
+
+
+@scenario("stopped", own_daemon=True, watch={"duration": "15s", "interval": "1s"})
+def test_a_leader_that_is_told_to_stop_hands_over_at_once(story: Story) -> None:
+    story.given.clients()
+    story.when.released(GOOD)
+    story.when.it_is(Phase.WATCHING)
+
+    leader = story.when.the_leader_is_told_to_stop()
+
+    story.when.another_replica_leads(leader, TAKEN_OVER)
+    story.then.it_ends(Phase.COMPLETED, "Completed")
+    story.then.the_daemon_flipped("green")
+    story.then.no_client_was_cut_off()

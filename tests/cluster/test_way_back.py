@@ -1,0 +1,34 @@
+"""The colour to go back to has lost its pods when traffic must go back: it is brought up first (S1, S4)."""
+
+from __future__ import annotations
+
+from tests.cluster.setting import ERROR_RATE, LONG, scenario
+from tests.cluster.stage import is_live, is_ready, of, selected
+from tests.cluster.story import BAD, Story
+from watcher.core.release import Phase
+
+
+@scenario("way-back-lost", replicas=2, watch=LONG | {"rules": [ERROR_RATE]})
+def test_a_previous_colour_without_pods_is_scaled_up_and_flipped_to_when_it_is_ready(story: Story) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+    story.when.it_is(Phase.WATCHING)
+
+    story.when.a_person_scales("blue", 0)
+
+    lost = story.then.somebody_was_told("WayBackLost")
+    waits = story.then.somebody_was_told("RollbackWaits")
+    story.then.it_ends(Phase.ROLLED_BACK, "rule/http/error-rate")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.each_flip_found_ready_pods()
+    assert lost.severity == waits.severity == "critical"
+    seen = story.scene.seen
+    ready = seen.first("pods", lambda pod: of("blue", pod) and is_ready(pod), since=waits.at)
+    flip = seen.first("services", lambda one: is_live(one) and selected(one) == "blue", since=waits.at)
+    assert ready is not None
+    assert flip is not None
+    assert lost.at < waits.at < flip.at
+    story.then.took("from the first ready pod of blue to the selector patched", ready, flip, 3.0)
+    story.then.clients_are_served_by("blue")
+    story.then.no_client_was_cut_off(but="http_5xx")
