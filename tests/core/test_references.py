@@ -286,5 +286,7 @@ def test_a_comparison_that_cannot_mean_anything_is_refused(
 
 
 def test_a_bound_comparison_survives_the_way_through_a_status() -> None:
-    made = rule(traffic=TRAFFIC)
+    made = rule({"confidence": "95%"}, traffic=TRAFFIC)
+    assert made.compare is not None
+    assert made.compare.confidence.number == 0.95
     assert BoundRule.model_validate_json(made.model_dump_json()) == made

@@ -103,6 +103,7 @@ def test_a_comparison_is_strict(
         ({"onNoData": "breach"}, '"onNoData: breach" without "for" would roll back at the first gap'),
         ({"onError": "breach", "for": "0s"}, '"onError: breach" without "for" would roll back at the first gap'),
         ({"onError": "pass"}, "Input should be 'hold' or 'breach'"),
+        ({"query": None}, '"query" is missing: add "query: ..."'),
         ({"query": "  "}, "the query is empty: write a PromQL expression"),
         ({"query": "x{a='{{ colour }}'}"}, '"colour" is no variable: did you mean "color"?'),
         ({"traffic": {"query": "{{ color }}", "atLeast": 1}}, '"color" stands outside of quotes'),

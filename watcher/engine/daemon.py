@@ -35,7 +35,7 @@ from watcher.engine.clock import Clock, SystemClock
 from watcher.engine.config import Config, Files
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
-from watcher.engine.measures import Measures
+from watcher.engine.measures import ActiveColors, Measures
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Metrics, Watches
 from watcher.engine.worker import Key, Workers
@@ -102,6 +102,7 @@ class Daemon:
             leads=self.leads,
         )
         self._workers.config = config
+        self.measures.registry.register(ActiveColors(self.active_colors))
         self._active: dict[Key, frozenset[str]] = {}
         self._active_lock = threading.Lock()
         self._scheduler = BackgroundScheduler(

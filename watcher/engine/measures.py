@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from watcher.core.application import COLORS
+
+
+class ActiveColors(Collector):
+    """Which colour is live, read when it is scraped. Its labels are no words that a scrape's relabelling uses, which
+    would rename them: comparisons and backtests ask Prometheus for them (watcher/core/binding.py).
+    """
+
+    def __init__(self, active: Callable[[], Mapping[tuple[str, str], str]]) -> None:
+        self._active = active
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        for (namespace, application), live in self._active().items():
+            for color in COLORS:
+                family.add_metric([namespace, application, color], float(color == live))
+        yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            "watcher_active_color",
+            "1 for the colour that an Application's live Service selects.",
+            labels=["application_namespace", "application", "active"],
+        )
 
 
 class Measures:
