@@ -149,6 +149,19 @@ def test_a_lease_is_never_replaced_without_a_version(api: Api, namespace: str) -
     assert api.get(f"{path}/lead")["spec"]["holderIdentity"] == "one"
 
 
+@pytest.mark.parametrize("time", ["yesterday", "2026-11-23T14:00:00Z", "2026-11-23T14:00:00.5Z"])
+def test_a_lease_is_renewed_at_a_time_with_microseconds_or_not_at_all(api: Api, namespace: str, time: str) -> None:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    body = lease("lead", "one")
+    body["spec"]["renewTime"] = time
+    assert api.refused(400, "POST", path, body)["reason"] == "BadRequest"
+    body["spec"]["renewTime"] = "2026-11-23T14:00:00.000000Z"
+    assert api.post(path, body)["spec"]["renewTime"] == "2026-11-23T14:00:00.000000Z"
+    patch = {"spec": {"renewTime": time}}
+    status = api.refused(422, "PATCH", f"{path}/lead", patch, type="application/merge-patch+json")
+    assert [cause["field"] for cause in status["details"]["causes"]] == ["patch"]
+
+
 def test_an_unchanged_replacement_keeps_the_version(api: Api, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     made = api.post(path, config_map("a", x="1"))
@@ -258,6 +271,12 @@ def test_a_value_of_the_wrong_type_is_a_bad_request(api: Api, namespace: str) ->
     body["spec"]["replicas"] = "three"
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     assert api.refused(400, "POST", path, body)["reason"] == "BadRequest"
+    api.post(path, deployment("web", replicas=0))
+    # In a patch it is the patch that is wrong.
+    for kind in ("merge-patch", "strategic-merge-patch"):
+        patch = {"spec": {"replicas": "three"}}
+        status = api.refused(422, "PATCH", f"{path}/web", patch, type=f"application/{kind}+json")
+        assert [cause["field"] for cause in status["details"]["causes"]] == ["patch"]
 
 
 def test_what_is_immutable_stays(api: Api, namespace: str) -> None:

@@ -6,6 +6,8 @@ take the same path; only where the schema comes from differs.
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,13 +45,10 @@ def admit_new(resource: Resource, body: Any, namespace: str) -> Admitted:
         meta.pop(fixed, None)
     if kind.status_subresource and kind.key != NODE.key:
         new.pop("status", None)
-    # The store makes the name up; what is validated is a name of the same form.
-    generated = not meta.get("name") and meta.get("generateName")
-    if generated:
-        meta["name"] = generated + "xxxxx"
-    admitted = _complete(resource, new, [])
-    if generated:
-        del meta["name"]
+    if not meta.get("name") and meta.get("generateName"):
+        meta["name"] = meta["generateName"] + uuid.uuid4().hex[:5]
+    claimed = list(_claim_pods(new)) if kind.key == JOB.key and not resource_shape_errors(kind, new) else []
+    admitted = _complete(resource, new, claimed)
     first = _first_status(kind, new)
     if first is not None:
         new["status"] = first
@@ -139,6 +138,31 @@ def _identify(resource: Resource, body: Any) -> Object:
     return new
 
 
+def _claim_pods(job: Object) -> Iterator[Cause]:
+    """Its pods are told from others by its uid, as its name may come again: selector and labels say so."""
+    meta, spec, template = job["metadata"], job["spec"], job["spec"]["template"]
+    if template.get("metadata") is None:
+        template["metadata"] = {}
+    labels = template["metadata"].get("labels") or {}
+    if not spec.get("manualSelector"):
+        meta["uid"] = str(uuid.uuid4())
+        name = meta.get("name") or ""
+        if len(name) > 63:
+            yield bad_value("spec.template.labels", name, "must be no more than 63 bytes")
+        own = {f"{prefix}controller-uid": meta["uid"] for prefix in ("batch.kubernetes.io/", "")}
+        own |= {f"{prefix}job-name": name for prefix in ("batch.kubernetes.io/", "")}
+        for key in own.keys() & labels.keys():
+            yield bad_value(f"spec.template.metadata.labels[{key}]", labels, f"must be '{own[key]}'")
+        if spec.get("selector"):
+            yield bad_value("spec.selector", spec["selector"], "`selector` not auto-generated")
+        labels = {**labels, **own}
+        key = "batch.kubernetes.io/controller-uid"
+        spec["selector"], spec["manualSelector"] = {"matchLabels": {key: meta["uid"]}}, False
+        template["metadata"]["labels"] = labels
+    if not meta.get("labels") and labels:
+        meta["labels"] = dict(labels)
+
+
 def _settle_namespace(kind: Kind, meta: dict[str, Any], namespace: str) -> None:
     if not kind.namespaced:
         meta.pop("namespace", None)
@@ -213,9 +237,14 @@ def _keep_addresses(spec: dict[str, Any], old: dict[str, Any]) -> None:
                 spec[name] = clone(old[name])
 
 
+class Undecodable(ApiError):
+    """A value has the wrong type: a bad request, unless it came by a patch, which is then unprocessable."""
+
+
 def _undecodable(kind: Kind, causes: list[Cause]) -> ApiError:
     what = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
-    return bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {what}')
+    message = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {what}'
+    return Undecodable(400, "BadRequest", message)
 
 
 def _first_status(kind: Kind, body: Object) -> dict[str, Any] | None:

@@ -11,10 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from watcher.demo.cluster.errors import Cause, bad_request, conflict, details_of, invalid, unsupported
-from watcher.demo.cluster.resources import NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
+from watcher.demo.cluster.resources import JOB, NAMESPACE, POD, SERVICE, SERVICE_ACCOUNT, Kind
 from watcher.demo.cluster.store import Object, Store
 
 FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+_BY_DEFAULT = {JOB.key: "Orphan"}
+"""What happens to the dependents when nobody says; of other kinds they are deleted in the background."""
 _RETURNS_OBJECT = {POD.key, SERVICE.key, SERVICE_ACCOUNT.key}
 """Kinds whose deletion is answered with the object also when it is gone at once."""
 
@@ -69,7 +71,7 @@ def delete_object(store: Store, kind: Kind, current: Object, options: DeleteOpti
     _check(kind, meta, options)
     if options.dry_run:
         return current if kind.key in _RETURNS_OBJECT else _gone(kind, current)
-    finalizer = FINALIZERS.get(options.propagation)
+    finalizer = FINALIZERS.get(options.propagation or _BY_DEFAULT.get(kind.key, ""))
     if finalizer and finalizer not in (meta.get("finalizers") or []):
         current = store.update(
             kind, namespace, name, lambda obj: obj["metadata"].setdefault("finalizers", []).append(finalizer)

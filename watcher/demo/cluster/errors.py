@@ -5,6 +5,7 @@ Clients read `code`, `reason` and `details` and never the prose, so every refusa
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,13 @@ def conflict(kind: Kind, name: str, message: str) -> ApiError:
 def unprocessable_patch() -> ApiError:
     """What a JSON patch gets that does not apply: the real server hides which operation failed, and so do we."""
     return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
+
+
+def patch_misfit(patch: Any, message: str) -> ApiError:
+    """A patch whose result has a value of the wrong type."""
+    cause = bad_value("patch", json.dumps(patch), message)
+    details = {"causes": [{"reason": cause.reason, "message": cause.message, "field": cause.field}]}
+    return ApiError(422, "Invalid", f' "" is invalid: patch: {cause.message}', details)
 
 
 def from_store(error: StoreError, kind: Kind, name: str) -> ApiError:

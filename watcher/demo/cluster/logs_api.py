@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from watcher.demo.cluster.errors import ApiError, bad_request
-from watcher.demo.cluster.resources import POD
+from watcher.demo.cluster.errors import ApiError, bad_request, bad_value, invalid
+from watcher.demo.cluster.resources import POD, Kind
 from watcher.demo.cluster.store import Object, Store
 
 PodLogs = Callable[[str, str, str, bool], str | None]
 """(namespace, pod, container, previous) -> everything that the container wrote, None when it never ran."""
 
+_LOG_OPTIONS = Kind("", "v1", "podlogoptions", "PodLogOptions")
 FOLLOW_EVERY = 0.25
 """Seconds between two looks at a log that is being followed."""
 
@@ -29,6 +30,8 @@ class LogRequest:
     tail: int | None
     limit: int | None
     follow: bool
+    waiting: str
+    """Why its container has not started, in one word; empty when it has."""
 
 
 def parse_log_request(pod: Object, query: Mapping[str, str]) -> LogRequest:
@@ -47,9 +50,10 @@ def parse_log_request(pod: Object, query: Mapping[str, str]) -> LogRequest:
         name,
         container or containers[0],
         flag(query, "previous"),
-        _count(query, "tailLines"),
-        _count(query, "limitBytes"),
+        _count(name, query, "tailLines", 0),
+        _count(name, query, "limitBytes", 1),
         flag(query, "follow"),
+        _waits_for(pod, container or containers[0]),
     )
 
 
@@ -89,7 +93,17 @@ def _whole(request: LogRequest, pod_logs: PodLogs | None) -> str:
         return text
     if request.previous:
         raise bad_request(f'previous terminated container "{request.container}" in pod "{request.pod}" not found')
-    raise bad_request(f'container "{request.container}" in pod "{request.pod}" is waiting to start: ContainerCreating')
+    why = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}.get(
+        request.waiting, request.waiting or "ContainerCreating"
+    )
+    raise bad_request(f'container "{request.container}" in pod "{request.pod}" is waiting to start: {why}')
+
+
+def _waits_for(pod: Object, container: str) -> str:
+    status = pod.get("status") or {}
+    rows = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    states = [row.get("state") or {} for row in rows if row["name"] == container]
+    return str(((states[0].get("waiting") if states else None) or {}).get("reason") or "")
 
 
 def _cut(request: LogRequest, text: str) -> str:
@@ -105,9 +119,13 @@ def flag(query: Mapping[str, str], name: str) -> bool:
     return name in query and query[name].lower() not in ("false", "0")
 
 
-def _count(query: Mapping[str, str], name: str) -> int | None:
-    if not query.get(name):
+def _count(pod: str, query: Mapping[str, str], name: str, least: int) -> int | None:
+    text = query.get(name)
+    if not text:
         return None
-    if not query[name].isdigit():
-        raise bad_request(f"{name}: must be a number that is not negative")
-    return int(query[name])
+    if not text.removeprefix("-").isdigit():
+        raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if int(text) < least:
+        words = "greater than or equal to 0" if least == 0 else "greater than 0"
+        raise invalid(_LOG_OPTIONS, pod, [bad_value(name, int(text), f"must be {words}")])
+    return int(text)

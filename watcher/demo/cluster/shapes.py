@@ -50,6 +50,8 @@ _TEXT: Schema = {"type": "string", "nullable": True}
 _WHOLE: Schema = {"type": "integer", "nullable": True}
 _FLAG: Schema = {"type": "boolean", "nullable": True}
 _EITHER: Schema = {"x-kubernetes-int-or-string": True, "nullable": True}
+_TIME: Schema = {"type": "string", "format": "go-time", "nullable": True}
+_MICRO_TIME: Schema = {"type": "string", "format": "go-micro-time", "nullable": True}
 _TEXTS = _map({"type": "string"})
 
 _PORT_NUMBER: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -202,7 +204,9 @@ SHAPES: dict[tuple[str, str], Schema] = {
                 activeDeadlineSeconds=_COUNT,
                 ttlSecondsAfterFinished=_COUNT,
                 selector=_SELECTOR,
-                template=_template(["OnFailure", "Never"]),
+                template=_template(["Always", "OnFailure", "Never"]),
+                manualSelector=_FLAG,
+                suspend=_FLAG,
             )
         ),
         status=_STATUS,
@@ -249,7 +253,10 @@ SHAPES: dict[tuple[str, str], Schema] = {
         "involvedObject",
         involvedObject=_solid(_object(kind=_TEXT, namespace=_TEXT, name=_TEXT)),
         source=_object(component=_TEXT, host=_TEXT),
-        series=_object(count=_WHOLE, lastObservedTime=_TEXT),
+        series=_object(count=_WHOLE, lastObservedTime=_MICRO_TIME),
+        eventTime=_MICRO_TIME,
+        firstTimestamp=_TIME,
+        lastTimestamp=_TIME,
         message=_TEXT,
         reason=_TEXT,
         count=_WHOLE,
@@ -259,6 +266,8 @@ SHAPES: dict[tuple[str, str], Schema] = {
             holderIdentity=_TEXT,
             leaseDurationSeconds={"type": "integer", "nullable": True, "minimum": 1},
             leaseTransitions=_COUNT,
+            acquireTime=_MICRO_TIME,
+            renewTime=_MICRO_TIME,
         )
     ),
     NODE.key: _top(

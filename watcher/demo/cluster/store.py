@@ -135,7 +135,7 @@ class Store:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def create(self, kind: Kind, body: Object, *, dry_run: bool = False) -> Object:
-        """Add an object; fills uid, creationTimestamp, generation, resourceVersion, and the name by generateName."""
+        """Add an object; fills creationTimestamp, generation and resourceVersion, and uid and name if missing."""
         body = clone(body)
         meta = body.setdefault("metadata", {})
         if not meta.get("name") and meta.get("generateName"):
@@ -143,7 +143,7 @@ class Store:
         namespace = meta.get("namespace", "") if kind.namespaced else ""
         if (namespace, meta["name"]) in self._objects[kind.key]:
             raise AlreadyExists(f'{resource_name(kind)} "{meta["name"]}" already exists')
-        meta["uid"] = str(uuid.uuid4())
+        meta["uid"] = meta.get("uid") or str(uuid.uuid4())
         meta["creationTimestamp"] = self.timestamp()
         meta["generation"] = 1
         body["apiVersion"], body["kind"] = kind.api_version, kind.kind

@@ -107,10 +107,7 @@ def _check_pod(body: Object) -> Iterator[Cause]:
 def _check_job(body: Object) -> Iterator[Cause]:
     pod_spec = body["spec"]["template"]["spec"]
     if pod_spec["restartPolicy"] not in ("OnFailure", "Never"):
-        message = 'supported values: "OnFailure", "Never"'
-        yield Cause(
-            "spec.template.spec.restartPolicy", "FieldValueRequired", f"Required value: valid values: {message}"
-        )
+        yield required("spec.template.spec.restartPolicy", 'valid values: "OnFailure", "Never"')
     yield from _check_pod_spec(pod_spec, "spec.template.spec")
 
 

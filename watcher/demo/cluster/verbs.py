@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from watcher.demo.cluster.admission import Admitted, admit_change, admit_new
+from watcher.demo.cluster.admission import Admitted, Undecodable, admit_change, admit_new
 from watcher.demo.cluster.crd import Registry, Resource
 from watcher.demo.cluster.deletion import DeleteOptions, delete_object
 from watcher.demo.cluster.errors import (
@@ -26,6 +26,7 @@ from watcher.demo.cluster.errors import (
     invalid,
     no_such_path,
     not_found,
+    patch_misfit,
     unsupported_media_type,
 )
 from watcher.demo.cluster.patch import json_patch, merge_patch
@@ -150,7 +151,10 @@ class Verbs:
                 raise invalid(kind, target.name, [bad_value("metadata.name", name, "field is immutable")])
             # Only a version that the patch itself brought makes the patch conditional.
             patched["metadata"].setdefault("resourceVersion", current["metadata"]["resourceVersion"])
-        return self._replace(target, patched, current, options)
+        try:
+            return self._replace(target, patched, current, options)
+        except Undecodable as error:
+            raise patch_misfit(patch, error.message) from error
 
     def delete(self, target: Target, options: DeleteOptions) -> Object:
         """The object if it is still going, else a Status that names it."""

@@ -97,6 +97,8 @@ class Garbage:
         def cut(found: Object) -> None:
             rows = [row for row in found["metadata"]["ownerReferences"] if row["uid"] != uid]
             found["metadata"]["ownerReferences"] = rows
+            if not rows:
+                del found["metadata"]["ownerReferences"]
 
         if self._find(self._places[dependent]) is not None:
             self._store.update(*self._places[dependent], cut)

@@ -1,7 +1,7 @@
 """Jobs: pods that run to an end, tried again a bounded number of times.
 
-What always holds: a Job ends once, Complete or Failed, and never starts a pod afterwards; what it has counted it does
-not forget when a pod is deleted.
+What always holds: a Job ends once, Complete or Failed, when the last of its pods has ended, and starts none once
+that is decided; what it has counted it does not forget when a pod is deleted.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from watcher.demo.cluster.resources import JOB, POD
 from watcher.demo.cluster.store import Change, Object, Store
 
 BACKOFF_LIMIT = 6
+_FIRST = {"Complete": "SuccessCriteriaMet", "Failed": "FailureTarget"}
+"""The condition that says how a Job will end, by the one that says that it has."""
 LONGEST = 360.0
 """Seconds (before scaling) that a Job waits at most before it replaces a failed pod."""
 
@@ -63,10 +65,9 @@ class Jobs:
             return self._expire(job)
         status = self._count(job, pods)
         job = self._store.update(JOB, *key, lambda found: found.update(status=status))
-        verdict = outcome(job, pods, self._store.timestamp())
+        verdict = decided(job) or outcome(job, pods, self._store.timestamp())
         if verdict:
-            self._finish(job, pods, *verdict)
-            return 0.0
+            return self._finish(job, pods, *verdict)
         return self._run(job, pods)
 
     # -- counting -----------------------------------------------------------------------------------------------
@@ -82,8 +83,18 @@ class Jobs:
             "failed": max(before.get("failed", 0), phases.count("Failed")),
         }
         kept = {name: value for name, value in before.items() if name not in counts}
-        kept.setdefault("startTime", self._store.timestamp())
-        return {**kept, **drop_zeros(counts)}
+        now = self._store.timestamp()
+        suspended = bool(job["spec"].get("suspend"))
+        if suspended:
+            kept.pop("startTime", None)
+        else:
+            kept.setdefault("startTime", now)
+        if suspended or condition(job, "Suspended"):
+            row = {"type": "Suspended", "status": str(suspended), "lastProbeTime": now}
+            row |= {"reason": "JobSuspended", "message": "Job suspended"} if suspended else {"reason": "JobResumed"}
+            kept["conditions"] = _with_once(kept.get("conditions") or [], row, now)
+        always = {"ready": counts["ready"], "terminating": counts["terminating"], "uncountedTerminatedPods": {}}
+        return {**kept, **drop_zeros(counts), **always}
 
     # -- running ------------------------------------------------------------------------------------------------
 
@@ -150,28 +161,35 @@ class Jobs:
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def _finish(self, job: Object, pods: list[Object], type_: str, reason: str, message: str) -> None:
+    def _finish(self, job: Object, pods: list[Object], type_: str, reason: str, message: str) -> float | None:
+        """Say what is decided, end the pods that still run, and when none is left, say that it has ended."""
         now = self._store.timestamp()
-        first = "SuccessCriteriaMet" if type_ == "Complete" else "FailureTarget"
+        going = [pod for pod in pods if active(pod)]
+        left = [pod for pod in pods if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")]
+        first = _FIRST[type_]
 
         def end(found: Object) -> None:
             status = found["status"]
             rows = status.get("conditions") or []
-            for name in (first, type_):
+            for name in (first,) if left else (first, type_):
                 row = {"type": name, "status": "True", "reason": reason, "message": message, "lastProbeTime": now}
-                rows = with_condition(rows, row, now)
+                rows = _with_once(rows, row, now)
             status["conditions"] = rows
-            if type_ == "Complete":
+            if going:
+                status["failed"] = status.get("failed", 0) + len(going)
+            if type_ == "Complete" and not left:
                 status["completionTime"] = now
 
         job = self._store.update(JOB, job["metadata"]["namespace"], job["metadata"]["name"], end)
+        for pod in going:
+            delete_pod(self._store, pod)
+        if left:
+            return None  # until they have ended
         if type_ == "Complete":
             self._events.record(job, "Normal", "Completed", "Job completed")
         else:
             self._events.record(job, "Warning", reason, message)
-        for pod in pods:
-            if active(pod):
-                delete_pod(self._store, pod)
+        return 0.0
 
     def _expire(self, job: Object) -> float | None:
         """Delete a finished Job when its time is up; returns how long that still is."""
@@ -184,6 +202,21 @@ class Jobs:
             return left + 0.05
         self._store.delete(JOB, job["metadata"]["namespace"], job["metadata"]["name"])
         return None
+
+
+def _with_once(rows: list[Object], row: Object, now: str) -> list[Object]:
+    """The conditions with this one, untouched when it is there: each write would bring the controller here again."""
+    there = any((found["type"], found["status"]) == (row["type"], row["status"]) for found in rows)
+    return rows if there else with_condition(rows, row, now)
+
+
+def decided(job: Object) -> tuple[str, str, str] | None:
+    """How a Job will end once the last of its pods has: condition type, reason and message."""
+    for type_, first in _FIRST.items():
+        row = condition(job, first)
+        if row and row["status"] == "True":
+            return type_, row["reason"], row["message"]
+    return None
 
 
 def outcome(job: Object, pods: list[Object], now: str) -> tuple[str, str, str] | None:
