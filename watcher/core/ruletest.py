@@ -1,16 +1,12 @@
 """Unit tests for rules, as a file has them: made-up series, and what the rules have to say of them at which time.
 
 It exists so that a rule is known to breach, to pass, and to see nothing, before it may move traffic. What always holds:
-the rules are bound as for a Release, evaluated at the times of a watch and judged by its verdict, so a test that passes
-says something about the daemon; and no two tests of a run see each other's series (`layout`).
+a test's rules are bound as those of a Release are, through an Application, so what is tested is what is watched.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -19,23 +15,14 @@ from pydantic import AfterValidator, Field, model_validator
 from watcher.core.application import Application, Color, Colors, ColorSpec, RuleUse, Spec, Watch, other
 from watcher.core.application import Metadata as AppMetadata
 from watcher.core.binding import bind_rules
-from watcher.core.evaluation import SAME_TIME, RuleState, initial
 from watcher.core.models import ApiVersion, Duration, Metadata, Model, Name, PositiveDuration, Value
 from watcher.core.rules import BoundRule, RuleSet
 from watcher.core.series_notation import Value as SeriesValue
 from watcher.core.series_notation import parse_series, parse_values
-from watcher.core.units import Invalid, format_duration, format_value, near_miss, shown
-from watcher.core.verdict import verdict
+from watcher.core.units import Invalid, format_duration, near_miss, shown
 
 MOST_EVALUATIONS = 10_000
 """Evaluations of one rule in one test."""
-
-NEAR = 0.005
-"""Values are equal when they differ by less than this share: three significant digits."""
-
-WEEK = 7 * 24 * 3600
-LONGEST_RUN = 150 * 365 * 24 * 3600
-"""Seconds that all tests of a run may span."""
 
 OutcomeName = Literal["pass", "breach", "noData", "thin", "error", "pending"]
 VerdictName = Literal["rollback", "hold", "pass", "inconclusive"]
@@ -252,128 +239,3 @@ def named(name: str, rules: Sequence[BoundRule]) -> BoundRule:
     meant = near_miss(name, [*known, *(rule.id for rule in rules)])
     cure = f'did you mean "{meant}"?' if meant else f"the rules here are {', '.join(known)}"
     raise Invalid(f"no rule {shown(name)} is tested here", cure)
-
-
-# -- times -------------------------------------------------------------------------------------------------------------
-
-_LENGTHS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": WEEK, "y": 365 * 86_400}
-_LENGTH = re.compile(r"([0-9]+)(ms|[smhdwy])")
-
-
-def reach(rule: BoundRule) -> float:
-    """Seconds that a rule's queries can see from their time, either way: no more than all its durations together."""
-    queries = [rule.query, rule.traffic_query or ""]
-    past = 0.0
-    if rule.compare is not None:
-        queries += [query for one in (rule.compare.previous, rule.compare.current) for query in _asked(one)]
-        past = WEEK + 2 * rule.compare.length.total_seconds()
-    longest = max(sum(int(count) * _LENGTHS[unit] for count, unit in _LENGTH.findall(query)) for query in queries)
-    return longest + past
-
-
-def _asked(query: object) -> list[str]:
-    return [text for name in ("query", "traffic_query", "live_query") if (text := getattr(query, name, None))]
-
-
-def layout(tests: Iterable[tuple[Test, Sequence[BoundRule]]]) -> list[float]:
-    """Where each test's series begin (Unix seconds): so far apart that no query of one sees what another left. Each
-    begins at a Thursday's midnight (UTC), as promtool's do. Raises Invalid when that takes more time than there is.
-    """
-    starts: list[float] = []
-    free = 0.0
-    for test, rules in tests:
-        sight = max((reach(rule) for rule in rules), default=0.0)
-        longest = max((len(one.points()) for one in test.input_series), default=0)
-        length = max(longest * test.interval.total_seconds(), (test.switched_at + test.duration).total_seconds())
-        start = (math.ceil((free + sight) / WEEK) + 1) * float(WEEK)
-        starts.append(start)
-        free = start + length + sight
-        if free > LONGEST_RUN:
-            raise Invalid("the tests together look back over more than 150 years", "test fewer rules at once")
-    return starts
-
-
-# -- judging -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One expectation and what came of it. `index` is its place in `expect`; None is the test's own verdict."""
-
-    index: int | None
-    at: timedelta
-    subject: str
-    expected: str
-    got: str
-    ok: bool
-
-
-Course = tuple[BoundRule, tuple[RuleState, ...]]
-"""A rule and its states after each evaluation, in the order of their times."""
-
-
-def check(test: Test, courses: Sequence[Course], switched_at: float) -> list[Finding]:
-    """What came of each expectation. `switched_at` is where the switch lay (Unix seconds)."""
-    found = []
-    for index, one in enumerate(test.expect):
-        if one.verdict is not None:
-            found.append(_verdict(test, courses, switched_at, one.at, one.verdict, index))
-            continue
-        rule = named(one.rule or "", [rule for rule, _ in courses])
-        states = next(states for known, states in courses if known is rule)
-        found.append(_of_rule(one, rule, state_at(rule, states, switched_at + one.at.total_seconds()), index))
-    if test.verdict is not None:
-        found.append(_verdict(test, courses, switched_at, test.duration, test.verdict, None))
-    return found
-
-
-def state_at(rule: BoundRule, states: Sequence[RuleState], at: float) -> RuleState:
-    """The state after the last evaluation until then."""
-    return next((one for one in reversed(states) if one.at is not None and one.at <= at + SAME_TIME), initial(rule))
-
-
-def _verdict(
-    test: Test, courses: Sequence[Course], switched_at: float, at: timedelta, expected: str, index: int | None
-) -> Finding:
-    moment = switched_at + at.total_seconds()
-    states = [(rule, state_at(rule, states, moment)) for rule, states in courses]
-    ended = at >= test.duration
-    judged = verdict(states, switched_at=switched_at, at=moment, ended=ended)
-    ok = judged.verdict.value == expected
-    why = "" if ok else f": {'; '.join(judged.reasons)}"
-    return Finding(index, at, "verdict", expected, f"{judged.verdict.value}{why}", ok)
-
-
-def _of_rule(one: Expected, rule: BoundRule, state: RuleState, index: int) -> Finding:
-    unit = one.value.unit if one.value is not None else rule.threshold.range[0].unit if rule.threshold else ""
-    right = [
-        one.outcome is None or state.outcome.value == one.outcome,
-        one.value is None or (state.value is not None and near(state.value, one.value.number)),
-        one.breached is None or (state.breach is not None) == one.breached,
-    ]
-    wanted = [word for word in (one.outcome, str(one.value) if one.value else "", _breached(one.breached)) if word]
-    got = state.outcome.value
-    if state.value is not None:
-        got += f" {_told_apart(state.value, one.value.number if one.value else math.nan, unit)}"
-    if one.breached is not None:
-        got += f", {_breached(state.breach is not None)}"
-    if state.value is None and state.detail:
-        got += f" ({state.detail})"
-    return Finding(index, one.at, rule.name, ", ".join(wanted), got, all(right))
-
-
-def _breached(breached: bool | None) -> str:
-    return "" if breached is None else "breached" if breached else "not breached"
-
-
-def near(got: float, wanted: float) -> bool:
-    """Whether two numbers are equal to three significant digits. Nothing but zero is near zero."""
-    return math.isclose(got, wanted, rel_tol=NEAR, abs_tol=1e-12)
-
-
-def _told_apart(value: float, wanted: float, unit: str) -> str:
-    """The value with as many digits as it takes to differ from what was wanted, when it does."""
-    text = format_value(value, unit)
-    if not near(value, wanted) and text == format_value(wanted, unit):
-        return format_value(value, unit, 6)
-    return text

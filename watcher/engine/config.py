@@ -16,6 +16,7 @@ from watcher.core.job_templates import with_templates
 from watcher.core.jobs import JobTemplate
 from watcher.core.models import Model
 from watcher.core.rules import RuleSet
+from watcher.core.ruletest import RuleTest
 from watcher.core.settings import Settings
 from watcher.core.units import Invalid
 
@@ -24,6 +25,7 @@ KINDS: Mapping[str, type[Model]] = {
     "RuleSet": RuleSet,
     "Settings": Settings,
     "Job": JobTemplate,
+    "RuleTest": RuleTest,  # read by `watcher rules test`; the daemon only lets it lie beside the rules
 }
 SECTIONS = ("prometheus", "lease", "http", "log")
 """The parts of the settings that environment variables can override."""

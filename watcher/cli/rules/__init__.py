@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from watcher.cli.rules import lint
+from watcher.cli.rules import lint, test
 
 group = typer.Typer(no_args_is_help=True, help="Check rule files and try them out.", rich_markup_mode=None)
 
-for _command in (lint,):
+for _command in (lint, test):
     _command.add_to(group)
 
 
