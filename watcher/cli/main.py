@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from watcher import __version__
-from watcher.cli import demo, release, rules, run
+from watcher.cli import adoption, demo, release, rules, run
 
 app = typer.Typer(
     name="watcher",
@@ -34,6 +34,7 @@ def _options(
 run.add_to(app)
 demo.add_to(app)
 release.add_to(app)
+adoption.add_to(app)
 rules.add_to(app)
 
 

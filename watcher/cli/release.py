@@ -356,6 +356,8 @@ def _story(release: Release) -> Iterator[str]:
         yield f"  {_when(flip.at)} flip {flip.from_} -> {flip.to}: {flip.reason}"
     for check in status_.checks:
         yield f"  check {check.id}: {'passed' if check.ok else 'FAILED'}: {check.message}"
+        if not check.ok:
+            yield from (f"    | {line}" for line in check.output.splitlines())
     for rule in status_.rules:
         yield f"  rule {rule.name}: {rule.outcome}: {rule.message}"
         if rule.outcome != "pass" and rule.query:
