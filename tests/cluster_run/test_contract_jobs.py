@@ -132,10 +132,11 @@ def test_an_init_container_that_fails_fails_the_job(work: Work) -> None:
 
 
 def test_a_job_that_takes_too_long_has_ended_when_its_pod_has(work: Work) -> None:
-    work.start("import time; print('waiting', flush=True); time.sleep(600)", activeDeadlineSeconds=3)
+    path = work.start("import time; print('waiting', flush=True); time.sleep(600)")
     until(lambda: work.status().get("ready") == 1, LONG)
     assert work.status()["active"] == 1
-    assert work.log(work.pods()[0]).text == "waiting\n"
+    until(lambda: work.log(work.pods()[0]).text == "waiting\n", LONG)
+    work.api.ok("PATCH", path, {"spec": {"activeDeadlineSeconds": 1}}, type="application/merge-patch+json")
     until(lambda: work.conditions().get("FailureTarget") == "DeadlineExceeded", LONG)
     assert work.ended() == {"FailureTarget": "DeadlineExceeded", "Failed": "DeadlineExceeded"}
     status = work.status()
