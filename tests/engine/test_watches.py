@@ -293,3 +293,178 @@ def test_after_stopping_nothing_is_asked(one: Set) -> None:
     one.watches.stop()
     one.at(5)
     assert one.new == []
+
+
+# -- gaps -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_daemon_that_was_stopped_through_a_breach_goes_back_when_it_is_back_and_says_how_late() -> None:
+    """Fifteen minutes' watch, stopped from minute 3 to minute 8; errors only from minute 4 to minute 5."""
+    watched = rule(interval="10s", window="1m", warmUp="1m", **{"for": "30s"})
+    values = {float(n): 50.0 for n in range(240, 300, 10)}
+    verdicts = []
+    for stopped in (False, True):
+        one = Set()
+        one.metrics.values["q(http/errors)"] = values
+        one.follow(A, watched, seconds=900)
+        for seconds in range(60, 181 if stopped else 481, 10):
+            one.at(float(seconds))
+        if stopped:
+            assert one.says().verdict == "pass"
+            one.watches.stop()
+            one.watches = Watches(one.metrics, one.clock, one.told.append)
+            one.follow(A, watched, seconds=900)
+            one.at(481.5)
+            assert [span[1:] for span in one.new] == [(60, 480)]
+            assert one.says().late == pytest.approx(481.5 - 270)
+        (report,) = one.says().reports
+        verdicts.append((one.says().verdict, report.breached_at, report.value, report.message))
+        one.watches.stop()
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0][:2] == ("rollback", START + 270)
+
+
+def test_only_a_breach_that_moves_traffic_makes_a_verdict_late(one: Set) -> None:
+    one.metrics.values |= {"q(http/told)": {1.0: 50.0}, "q(http/errors)": {90.0: 50.0}}
+    one.follow(A, rule("http/told", onBreach="notify"), rule())
+    for at in (1, 60, 90):
+        one.at(at)
+    assert one.says().verdict == "rollback"
+    assert one.says().late == 0
+
+
+def test_what_came_after_the_end_of_the_watch_is_not_held_against_it(one: Set) -> None:
+    """Stopped before its end and back an hour later: a watch that went on would have ended as a pass."""
+    one.metrics.values["q(http/errors)"] = dict.fromkeys([float(n) for n in range(61, 3000)], 50.0)
+    one.follow(A, rule(), seconds=60)
+    one.at(3600)
+    assert [span[1:] for span in one.new] == [(1, 60)]
+    assert (one.says().verdict, one.says().ended) == ("pass", True)
+
+
+def test_a_watch_that_goes_on_after_its_end_is_judged_by_what_comes_then(one: Set) -> None:
+    one.metrics.values["q(http/errors)"] = {70.0: 50.0}
+    one.follow(A, rule(), seconds=60)
+    for at in (60, 61, 70):
+        one.at(at)
+    assert one.says().verdict == "rollback"
+
+
+def test_a_gap_longer_than_one_request_asks_for_is_caught_up_before_the_end_is_said(one: Set) -> None:
+    one.metrics.values["q(http/errors)"] = {5500.0: 50.0}
+    one.follow(A, rule(), seconds=5400)
+    one.at(6000)
+    assert [span[1:] for span in one.new] == [(1, 5000)]
+    assert not one.says().ended
+    one.at(6000.5)
+    assert [span[1:] for span in one.new] == [(5001, 5400)]
+    assert (one.says().verdict, one.says().ended) == ("pass", True)
+
+
+def test_one_failed_request_after_a_gap_is_no_lasting_error(one: Set) -> None:
+    lasting = rule(onError="breach", **{"for": "30s"})
+    one.follow(A, lasting)
+    one.metrics.down = True
+    one.at(300)
+    assert (one.says().verdict, one.outcomes()) == ("hold", {"http/errors": "error"})
+    for at in range(301, 330):
+        one.at(at)
+    assert one.says().verdict == "hold"
+    one.at(330)
+    assert one.says().verdict == "rollback"
+
+
+def test_an_answer_in_between_begins_a_lasting_error_anew(one: Set) -> None:
+    one.follow(A, rule(onError="breach", **{"for": "5s"}))
+    for at in range(1, 20):
+        one.metrics.down = at != 10 and at > 6
+        one.at(at)
+        expected = "rollback" if at >= 16 else "hold" if one.metrics.down else "pass"
+        assert one.says().verdict == expected, at
+
+
+# -- comparisons ------------------------------------------------------------------------------------------------------
+
+
+def compared(id_: str = "http/p99", **changes: Any) -> BoundRule:
+    """Held against the ten minutes before the switch; 1 is usual, and past 1.5 is a breach."""
+    colors = {
+        color: {"color": color, "query": f"{color}({id_})", "liveQuery": f"live({color})"}
+        for color in ("blue", "green")
+    }
+    compare = {
+        "with": ("before",),
+        "direction": "increase",
+        "tolerance": {"relative": "20%", "absolute": "0.5"},
+        "confidence": "99%",
+        "previous": colors["blue"],
+        "current": colors["green"],
+        "length": "10m",
+    }
+    return rule(id_, query=f"green({id_})", threshold=None, compare=compare, **changes)
+
+
+def test_a_comparison_asks_for_its_past_once_and_apart(one: Set) -> None:
+    one.follow(A, rule(), compared(onBreach="rollback"))
+    one.metrics.values["green(http/p99)"] = dict.fromkeys([float(n) for n in range(1, 9)], 2.0)
+    one.at(1)
+    assert sorted(one.new) == [(("blue(http/p99)",), -600, -1), (("q(http/errors)",), 1, 1)]
+    one.at(2)
+    assert sorted(one.new) == [(("green(http/p99)",), 1, 2), (("q(http/errors)",), 2, 2)]
+    assert one.outcomes() == {"http/errors": "pass", "http/p99": "breach"}
+    assert one.says().verdict == "rollback"
+    assert one.says().reports[1].message == "p99 was 2, expected up to 1.5 (before 1 on blue)"
+
+
+def test_while_the_past_cannot_be_asked_for_a_comparison_is_an_error_and_the_others_go_on(one: Set) -> None:
+    one.follow(A, rule(), compared())
+    one.metrics.failing = {"blue(http/p99)": Failed("too much at once")}
+    for at in (1, 2):
+        one.at(at)
+    assert one.outcomes() == {"http/errors": "pass", "http/p99": "error"}
+    assert one.says().reports[1].message == ("p99 could not be evaluated: what it compares with: too much at once")
+    one.metrics.failing = {}
+    one.at(3)
+    one.at(4)
+    assert [span for span in one.new if span[0] == ("green(http/p99)",)] == [(("green(http/p99)",), 1, 4)]
+    assert one.outcomes() == {"http/errors": "pass", "http/p99": "pass"}
+
+
+def test_a_slow_past_delays_no_other_rule(one: Set) -> None:
+    gate = threading.Event()
+
+    class SlowPast(Scripted):
+        def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
+            if end.timestamp() < START:
+                gate.wait(5)
+            return super().query(batch, start, end, step)
+
+    one.metrics = SlowPast()
+    one.metrics.values["q(http/errors)"] = {2.0: 50.0}
+    watches = Watches(one.metrics, one.clock, one.told.append)
+    begins = datetime.fromtimestamp(START, UTC)
+    watches.follow(A, [rule(), compared()], begins, begins + timedelta(seconds=60))
+    for seconds in (1, 2):
+        one.clock.seconds = START + seconds
+        watches.tick()
+        until(lambda: len(one.metrics.asked) >= seconds, "the threshold's answer")  # noqa: B023
+    until(lambda: (found := watches.reading(A)) is not None and found.verdict == "rollback", "the rollback")
+    gate.set()
+    until(lambda: not watches.asking(), "the past")
+    watches.stop()
+
+
+def test_a_resumed_comparison_comes_to_what_a_live_one_came_to() -> None:
+    values = {float(n): 2.0 if n > 7 else 1.0 for n in range(1, 31)}
+    reports = []
+    for looks in ([float(n) for n in range(1, 31)], [29.0, 30.0]):
+        one = Set()
+        one.metrics.values["green(http/p99)"] = values
+        one.follow(A, compared(**{"for": "3s"}))
+        for seconds in looks:
+            one.at(seconds)
+        report = one.says().reports[0]
+        reports.append((report.breached_at, report.since, report.value, report.message))
+        one.watches.stop()
+    assert reports[0] == reports[1]
+    assert reports[0][0] == START + 13

@@ -264,9 +264,9 @@ class Watches:
                 else:
                     entry.past, entry.failing_since = known, None
                     watch.next_due = now
+            self._conclude(key, watch, now)
         finally:
             watch.recalling = False
-        self._conclude(key, watch, now)
 
     def _conclude(self, key: Key, watch: _Watch, now: float) -> None:
         """Put the rules together and wake the worker if what they say is new."""
