@@ -58,7 +58,7 @@ class Layout:
 
     @property
     def audit_log(self) -> Path:
-        """What the daemon's service account asked of the API server, a JSON document a line."""
+        """What daemons asked of the API server, a JSON document a line."""
         return self.logs / "audit.log"
 
     @property

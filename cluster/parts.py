@@ -13,8 +13,6 @@ from cluster.layout import API_PORT, ETCD, NODE_IP, NODE_NAME, PODS, SANDBOX_IMA
 
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_PLUGINS = "/usr/lib/cni"
-DAEMON_ACCOUNT = "system:serviceaccount:bluegreen-watcher:bluegreen-watcher"
-"""The user that deploy/ makes the daemon."""
 
 
 def etcd(layout: Layout, binaries: Path) -> list[str]:
@@ -156,9 +154,13 @@ _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    "rules": [{"level": "Metadata", "users": [DAEMON_ACCOUNT]}, {"level": "None"}],
+    "rules": [
+        {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
 }
-"""What the daemon asks for and what it is answered, without bodies; nothing of anybody else."""
+"""What daemons ask for and what they are answered, without bodies; nothing of Kubernetes itself or of people."""
 
 _NETWORK = {
     "cniVersion": "0.4.0",
