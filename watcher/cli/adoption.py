@@ -31,7 +31,7 @@ NEXT = """
 #     rules: [http, resources]
 """
 
-Name = Annotated[str, typer.Argument(metavar="APP", help="The Application: the name of its live Service.")]
+Name = Annotated[str, typer.Argument(help="The Application: the name of its live Service.")]
 Key = Annotated[str, typer.Option("--key", help="The key of the Service's selector that holds the colour.")]
 Config = Annotated[
     list[Path] | None,
@@ -49,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
-    name: Name,
+    application: Name,
     namespace: Namespace = "default",
     config: Config = None,
     key: Key = "color",
@@ -65,7 +65,7 @@ def doctor(
 
     seen = _survey(namespace, kubeconfig)
     try:
-        app = _from_files(config, namespace, name) if config else sketch(seen, name, key)
+        app = _from_files(config, namespace, application) if config else sketch(seen, application, key)
     except Invalid as error:
         findings: Sequence[Finding] = [Finding("problem", error.problem, error.cure)]
     else:
@@ -73,12 +73,12 @@ def doctor(
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        _show(findings, name, namespace, written=bool(config))
+        _show(findings, application, namespace, written=bool(config))
     raise typer.Exit(PROBLEMS if any(finding.level == "problem" for finding in findings) else 0)
 
 
 def init(
-    name: Name,
+    application: Name,
     namespace: Namespace = "default",
     output: Output = None,
     key: Key = "color",
@@ -92,7 +92,7 @@ def init(
     from watcher.core.units import Invalid
 
     try:
-        app = sketch(_survey(namespace, kubeconfig), name, key)
+        app = sketch(_survey(namespace, kubeconfig), application, key)
     except Invalid as error:
         print(f"watcher: {error.problem}: {error.cure}", file=sys.stderr)
         raise typer.Exit(PROBLEMS) from None
@@ -106,7 +106,9 @@ def init(
     except OSError as error:
         print(f"watcher: cannot write {output}: {error.strerror}: name another file", file=sys.stderr)
         raise typer.Exit(USAGE) from None
-    print(f"wrote {output}; look at the pair with: watcher doctor {name} -n {namespace} --config {output.parent}")
+    print(
+        f"wrote {output}; look at the pair with: watcher doctor {application} -n {namespace} --config {output.parent}"
+    )
 
 
 def as_file(app: Application) -> str:

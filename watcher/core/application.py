@@ -182,12 +182,13 @@ class Hook(Probe):
 
 
 class Hooks(Model):
-    """One after the other. A failing `pre` hook fails the Release; a failing `post` hook is told and undoes nothing."""
+    """One after the other. A failing `pre` hook fails the Release; any other that fails is told and undoes nothing."""
 
     pre_deploy: list[Hook] = []
     pre_switch: list[Hook] = []
     post_switch: list[Hook] = []
     post_rollback: list[Hook] = []
+    on_failure: list[Hook] = []
 
     @model_validator(mode="after")
     def _fit_their_points(self) -> Self:
