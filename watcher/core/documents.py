@@ -10,7 +10,7 @@ import json
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
@@ -50,6 +50,11 @@ class Document:
     model: Model
     file: str
     line: int
+    root: Node = field(compare=False, repr=False)
+
+    def problem(self, error: Invalid) -> Problem:
+        """What is wrong with a part of a document that is right by itself, at that part's place."""
+        return Problem(self.file, *_place(*_find(self.root, error.path)), error.problem, error.cure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def _document(tree: Tree, root: Node, file: str, kinds: Mapping[str, type[Model]
         return faults
     metadata = getattr(model, "metadata", None)
     name, namespace = getattr(metadata, "name", ""), getattr(metadata, "namespace", None)
-    return Document(kind, name, namespace, model, file, root.line)
+    return Document(kind, name, namespace, model, file, root.line, root)
 
 
 def _one_of(root: Table, key: str, known: Sequence[str]) -> list[Fault]:
@@ -139,6 +144,7 @@ def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorD
             fault, meant = _unknown_key(root, model, error["loc"])
             faults.append(fault)
             suggested.add((*error["loc"][:-1], meant))
+    misshapen: dict[int, list[ErrorDetails]] = {}
     for error in errors:
         if error["type"] == "missing" and error["loc"] not in suggested:
             node, _ = _find(root, error["loc"][:-1])
@@ -149,9 +155,54 @@ def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorD
             )
         elif error["type"] == "too_short" and any(_below(error["loc"], other["loc"]) for other in errors):
             pass  # items that are wrong were not counted
+        elif _shape(error):
+            misshapen.setdefault(id(_find(root, error["loc"])[0]), []).append(error)
         elif error["type"] not in ("extra_forbidden", "missing"):
             faults.append(_wrong_value(tree, root, error))
-    return faults
+    return faults + [
+        _wrong_shape(root, several) for several in misshapen.values() if not _meant_otherwise(root, several[0], errors)
+    ]
+
+
+def _shape(error: ErrorDetails) -> str:
+    """What the value should have been made of, if that is what is wrong with it."""
+    kind = error["type"]
+    found = kind.split("_")[0]
+    return found if found in _WANTED and kind not in _BOUNDS and kind != "string_pattern_mismatch" else ""
+
+
+def _meant_otherwise(root: Table, error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether the value has one of the shapes that it may have, and what is wrong with it is said of that one."""
+    node, _ = _find(root, error["loc"])
+    for other in errors:
+        loc = other["loc"]
+        if other is error or (_shape(other) and _find(root, loc)[0] is node):
+            continue
+        if any(_find(root, loc[:length])[0] is node for length in range(len(loc) + 1)):
+            return True
+    return False
+
+
+def _wrong_shape(root: Table, errors: Sequence[ErrorDetails]) -> Fault:
+    """One fault for a value that is nothing of what it may be. One error came of each."""
+    node, key = _find(root, errors[0]["loc"])
+    shapes = list(dict.fromkeys(_shape(error) for error in errors))
+    words = list(dict.fromkeys(_WANTED[shape][0] for shape in shapes))
+    scalars = [shape for shape in shapes if _WANTED[shape][0] not in ("a list", "a mapping")]
+    likeliest = scalars[0] if isinstance(node, Scalar) and scalars else shapes[0]
+    thing = _thing(node)
+    said = f"{thing} is not {words[0]}" if len(words) == 1 else f"{thing} is neither {' nor '.join(words)}"
+    return Fault(*_place(node, key), said, _reshaped(node, likeliest))
+
+
+def _reshaped(node: Node, shape: str) -> str:
+    """What to write instead of a value of the wrong shape."""
+    if isinstance(node, Scalar) and node.value is not None:
+        if shape == "string":
+            return f'put it in quotes: "{node.text}"'
+        if shape == "int" and re.fullmatch(r"-?[0-9]{1,18}", node.text):
+            return f"write {node.text}, without quotes"
+    return _WANTED[shape][1]
 
 
 def _below(loc: Loc, other: Loc) -> bool:
@@ -235,6 +286,7 @@ def _place(node: Node, key: Scalar | None) -> tuple[int, int]:
 
 
 _WANTED = {
+    "string": ("a text", "write a text"),
     "model": ("a mapping", 'write keys and values, as in "key: value"'),
     "dict": ("a mapping", 'write keys and values, as in "key: value"'),
     "list": ("a list", 'write items that begin with "- ", or put them in [ ]'),
@@ -266,15 +318,11 @@ def _said(error: ErrorDetails, node: Node) -> tuple[str, str]:
         meant = near_miss(node.text, known) if isinstance(node, Scalar) else None
         message = f"{thing} is not one of {', '.join(known)}"
         return message, f'did you mean "{meant}"?' if meant else "write one of them"
+    if kind == "string_pattern_mismatch":
+        return f"{thing} does not look like {context['pattern']}", "correct it"
     if kind in _BOUNDS:
         key, problem, cure = _BOUNDS[kind]
         return f"{thing} is {problem}", cure.format(context[key])
-    if kind == "string_type":
-        quoted = f'put it in quotes: "{node.text}"' if isinstance(node, Scalar) and node.text else "write a text"
-        return f"{thing} is no text", quoted
-    wanted = _WANTED.get(kind.split("_")[0])
-    if wanted is not None:
-        return f"{thing} is not {wanted[0]}", wanted[1]
     message = str(context["error"]) if "error" in context else f"{thing} cannot stand here ({error['msg']})"
     problem, _, cure = message.partition(": ")
     return problem, cure or "correct it"
