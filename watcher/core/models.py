@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from watcher.core.units import Invalid, Quantity, format_duration, parse_duration, parse_value, shown
+from watcher.core.units import VALUE_PATTERN, Invalid, Quantity, format_duration, parse_duration, parse_value, shown
 
 API_GROUP = "watcher.bluegreen.dev"
 API_VERSION = "watcher.bluegreen.dev/v1alpha1"
@@ -97,7 +97,9 @@ Value = Annotated[
     Quantity,
     PlainValidator(_to_value),
     PlainSerializer(str, return_type=str, when_used="json"),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["1%", "250ms", "2GiB", 0.5]}),
+    WithJsonSchema(
+        {"type": ["string", "number"], "pattern": VALUE_PATTERN, "examples": ["1%", "250ms", "2GiB", "10/s", 0.5]}
+    ),
 ]
 """A number with or without a unit. It keeps the text as written, and is written back so."""
 

@@ -42,8 +42,11 @@ class Threshold(Model):
     """The limit of a rule. Comparison is strict: a value equal to the limit passes."""
 
     above: Value | None = None
+    """Breached above it."""
     below: Value | None = None
+    """Breached below it."""
     outside: tuple[Value, Value] | None = None
+    """Breached outside of the range."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -103,7 +106,9 @@ class Traffic(Model):
     """How much traffic there must be before a rule's number means anything."""
 
     query: Template
+    """PromQL, asked at the same times."""
     at_least: Value
+    """Below it the evaluation is `thin`."""
 
 
 def _is_objective(objective: Quantity) -> Quantity:
@@ -206,21 +211,37 @@ class Rule(Model):
     }
 
     name: Name
+    """In messages the rule is `<set>/<name>`."""
     description: str = ""
+    """For people."""
     query: Template | None = None
+    """PromQL that gives one number, or several with `reduce`."""
     window: PositiveDuration = timedelta(minutes=1)
+    """What `{{ window }}` stands for."""
     threshold: Threshold | None = None
+    """A fixed limit."""
     compare: Compare | None = None
+    """Against the same query before the switch."""
     burn_rate: BurnRate | None = None
+    """Against an objective, over pairs of windows."""
     for_: Annotated[Duration | None, Field(alias="for")] = None
+    """How long the breach must last; without it the first breaching evaluation is enough."""
     breaches: Breaches | None = None
+    """Instead of `for`: so many of the last evaluations."""
     traffic: Traffic | None = None
+    """How much traffic there must be before the rule's number means anything."""
     reduce: Reduce | None = None
+    """What to make of several series."""
     warm_up: Duration | None = None
+    """Time after the switch before the first evaluation; without it, the window."""
     on_breach: OnBreach | None = None
+    """What a breach does: by default `rollback`, and `notify` for `compare`."""
     on_no_data: OnNoData = "hold"
+    """What lasting absence of data means."""
     on_error: OnError = "hold"
+    """What lasting errors mean."""
     lint: Lint = Lint()
+    """What `watcher rules lint` is to leave alone."""
 
     @model_validator(mode="after")
     def _one_of_three(self) -> Self:

@@ -56,6 +56,11 @@ _VALUE_WORDS = {
     "M": "MB",
     "G": "GB",
 }
+VALUE_PATTERN = (
+    r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
+    rf"({'|'.join(_PLAIN_UNITS)})?(/({'|'.join(_PER)}))?\s*$"
+)
+"""What `parse_value` takes, as a regular expression for editors."""
 _VALUE = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S.*)?", re.ASCII)
 
 
