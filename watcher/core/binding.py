@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from watcher.core.application import Application, RuleUse
+from watcher.core.application import COLORS, Application, RuleUse, other
 from watcher.core.burnrate import pairs_within, share_query
 from watcher.core.models import Mode
 from watcher.core.rules import (
@@ -44,27 +44,58 @@ def bind_rules(
     """The rules of a watch on `color`. A rule named later replaces the same rule named earlier, so that a whole set
     can be used and one of its rules changed. Raises Invalid, naming the rule, when one cannot be bound.
     """
-    watch = app.spec.watch
-    watched = Watched(
-        _variables(app, color, previous, version),
-        _variables(app, previous, color, ""),
-        watch.interval,
-        watch.duration,
-        watch.mode,
-    )
     bound: dict[str, BoundRule] = {}
-    for entry in watch.rules:
+    for found in _bound_rules(app, rule_sets, color, previous, version):
+        if isinstance(found, Invalid):
+            raise found
+        bound |= {one.id: one for one in found}
+    return tuple(bound.values())
+
+
+def binding_problems(app: Application, rule_sets: Mapping[str, RuleSet]) -> list[Invalid]:
+    """Everything that keeps the rules of an Application from being bound, with its path in the Application."""
+    problems: dict[tuple[str, tuple[str | int, ...]], Invalid] = {}
+    for color in COLORS:
+        for found in _bound_rules(app, rule_sets, color, other(color), "0"):
+            if isinstance(found, Invalid):
+                problems.setdefault((found.problem, found.path), found)
+    return list(problems.values())
+
+
+def _bound_rules(
+    app: Application, rule_sets: Mapping[str, RuleSet], color: str, previous: str, version: str
+) -> Iterator[tuple[BoundRule, ...] | Invalid]:
+    """What each rule of each entry becomes, or why it becomes nothing."""
+    watch = app.spec.watch
+    now, before = _variables(app, color, previous, version), _variables(app, previous, color, "")
+    watched = Watched(now, before, watch.interval, watch.duration, watch.mode)
+    for index, entry in enumerate(watch.rules):
+        path = ("spec", "watch", "rules", index)
         use = entry if isinstance(entry, RuleUse) else RuleUse(rule_set=entry)
         rule_set = rule_sets.get(use.rule_set)
         if rule_set is None:
-            raise Invalid(f'there is no RuleSet "{use.rule_set}"', _meant(use.rule_set, rule_sets))
-        for rule in _chosen(rule_set, use.rule):
+            problem = f'there is no RuleSet "{use.rule_set}"'
+            yield Invalid(problem, _meant(use.rule_set, rule_sets), path=(*path, "ruleSet"))
+            continue
+        chosen = [rule for rule in rule_set.spec.rules if use.rule in (None, rule.name)]
+        if use.rule is not None and not chosen:
+            problem = f'RuleSet "{rule_set.metadata.name}" has no rule "{use.rule}"'
+            names = [rule.name for rule in rule_set.spec.rules]
+            yield Invalid(problem, _meant(use.rule, names), path=(*path, "rule"))
+        for rule in chosen:
             try:
-                found = bind(rule_set, apply_override(rule, use.override), watched)
+                changed = apply_override(rule, use.override)
             except Invalid as error:
-                raise Invalid(f"rule {use.rule_set}/{rule.name}: {error.problem}", error.cure) from error
-            bound |= {one.id: one for one in found}
-    return tuple(bound.values())
+                yield _in(rule_set, rule, error, (*path, "override", *error.path))
+                continue
+            try:
+                yield bind(rule_set, changed, watched)
+            except Invalid as error:
+                yield _in(rule_set, rule, error, path)
+
+
+def _in(rule_set: RuleSet, rule: Rule, error: Invalid, path: tuple[str | int, ...]) -> Invalid:
+    return Invalid(f"rule {rule_set.metadata.name}/{rule.name}: {error.problem}", error.cure, path=path)
 
 
 def _variables(app: Application, color: str, previous: str, version: str) -> dict[str, str]:
@@ -77,16 +108,6 @@ def _variables(app: Application, color: str, previous: str, version: str) -> dic
         "deployment": app.deployment(color),
         "version": version,
     }
-
-
-def _chosen(rule_set: RuleSet, name: str | None) -> tuple[Rule, ...]:
-    if name is None:
-        return rule_set.spec.rules
-    found = tuple(rule for rule in rule_set.spec.rules if rule.name == name)
-    if not found:
-        names = [rule.name for rule in rule_set.spec.rules]
-        raise Invalid(f'RuleSet "{rule_set.metadata.name}" has no rule "{name}"', _meant(name, names))
-    return found
 
 
 def _meant(name: str, known: Mapping[str, object] | list[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from watcher.core.application import Application
-from watcher.core.binding import bind_rules
+from watcher.core.binding import binding_problems
 from watcher.core.documents import Document, Problem, duplicates, read_documents
 from watcher.core.job_templates import with_templates
 from watcher.core.jobs import JobTemplate
@@ -83,9 +83,7 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     if not problems:
         # Only then: a RuleSet that could not be read would be missed by every Application that uses it.
         for document, app in apps:
-            problem = rules_problem(app, rule_sets)
-            if problem:
-                problems.append(Problem(document.file, document.line, 1, f"Application {app.name}", problem))
+            problems += [document.problem(error) for error in binding_problems(app, rule_sets)]
         whole = []
         for document, app in apps:
             try:
@@ -102,15 +100,6 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
         return None, problems
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
     return Config(chosen, {(a.namespace, a.name): a for _, a in apps}, rule_sets, digest), []
-
-
-def rules_problem(app: Application, rule_sets: Mapping[str, RuleSet]) -> str:
-    """Why the Application's rules cannot be bound, as a sentence with its cure; empty when they can."""
-    try:
-        bind_rules(app, rule_sets, "blue", "green", "0")
-    except Invalid as error:
-        return f"{error.problem}: {error.cure}"
-    return ""
 
 
 def with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
