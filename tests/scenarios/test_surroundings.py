@@ -64,6 +64,16 @@ def test_an_api_server_that_keeps_refusing_is_not_asked_in_a_tight_loop(led: Cal
     assert len(found.proxy.asked) - before < 40
 
 
+def test_an_api_server_that_asks_for_a_rest_gets_it(led: Callable[..., Led]) -> None:
+    found = led(rules=False)
+    rule = found.proxy.on("PATCH", STATUS, refuse(429, retry_after="20"), times=0)
+    found.stage.release(GOOD)
+    assert rule.struck.wait(20)
+    before = len(rule.seen)
+    assert not threading.Event().wait(3.0)
+    assert len(rule.seen) == before
+
+
 def test_a_quiet_watch_asks_nothing_of_the_api_server(led: Callable[..., Led]) -> None:
     found = led()
     stage = found.stage

@@ -11,7 +11,14 @@ class AdapterError(Exception):
 
 
 class Transient(AdapterError):
-    """Nothing was changed, and asking again later may help: an outage, a time-out, a throttled request."""
+    """Nothing was changed, and asking again later may help: an outage, a time-out, a throttled request.
+
+    `retry_after` is how many seconds the other side asks to be left alone; 0 when it does not say.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Conflict(AdapterError):

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from watcher.adapters.errors import AdapterError, Conflict, OutcomeUnknown
+from watcher.adapters.errors import AdapterError, Conflict, OutcomeUnknown, Transient
 from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
 from watcher.adapters.kubernetes.hands import Hands
@@ -62,6 +62,10 @@ REFUSALS = 3
 AGAIN = timedelta(milliseconds=500)
 """How soon a run that the API server refused is repeated; a flip is waited for by users."""
 SOON = timedelta(milliseconds=100)
+
+PATIENCE = timedelta(seconds=30)
+FLIP_PATIENCE = timedelta(seconds=1)
+"""The longest that an API server is left alone when it asks for it, and the longest where a flip waits (S2)."""
 
 FLIPPING = frozenset({Phase.SWITCHING, Phase.ROLLING_BACK})
 """The phases whose decisions rest on what was just read, never on a cache."""
@@ -130,7 +134,7 @@ class Workers:
                     return
             except AdapterError as error:
                 log.warning("the API server did not do it, tries again", release=key[1], error=str(error))
-                self._alarms.set(key, self._clock.now() + (SOON if release.phase in FLIPPING else AGAIN))
+                self._alarms.set(key, self._clock.now() + _patience(error, release))
                 return
         self._alarms.set(key, self._clock.now())
 
@@ -386,6 +390,13 @@ class Workers:
         except AdapterError as error:
             text = f"(its log cannot be read: {error})"
         self._logs.setdefault(key, {})[f"{effect.pod}/{effect.container}"] = text
+
+
+def _patience(error: AdapterError, release: Release) -> timedelta:
+    """How long to leave the API server alone: as long as it asks for, within limits. Users wait for a flip."""
+    least, most = (SOON, FLIP_PATIENCE) if release.phase in FLIPPING else (AGAIN, PATIENCE)
+    asked = timedelta(seconds=error.retry_after) if isinstance(error, Transient) else timedelta(0)
+    return max(least, min(asked, most))
 
 
 def _expected(release: Release, selected: str | None) -> str | None:

@@ -134,6 +134,23 @@ def test_each_refusal_is_what_a_caller_can_act_on(
     assert [asked.method for asked in server.asked] == [method]
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7), ("0", 0), ("", 0), ("-1", 0), ("1.5", 0), ("Mon, 23 Nov 2026 14:00:00 GMT", 0), ("9" * 400, 3600)],
+)
+def test_a_throttled_call_says_how_long_the_server_wants_to_be_left_alone(
+    header: str,
+    seconds: float,
+    serve: Callable[..., Any],
+    reply: Callable[..., bytes],
+    connect: Callable[..., Connection],
+) -> None:
+    server = serve(reply(429, {"kind": "Status", "message": "too many"}, Retry_After=header))
+    with pytest.raises(Transient) as caught:
+        connect(server.url).get("/apis/x")
+    assert caught.value.retry_after == seconds
+
+
 @pytest.mark.parametrize("body", ["<html>", "[]", ""], ids=["html", "list", "empty"])
 def test_an_answer_that_is_no_object_of_kubernetes_is_an_error_of_ours(
     body: str, serve: Callable[..., Any], reply: Callable[..., bytes], connect: Callable[..., Connection]

@@ -153,7 +153,7 @@ class Connection:
             response = self._send(method, path, query, body, content_type)
             data = self._read(response, method, path)
         if not 200 <= response.status < 300:
-            raise _refusal(response.status, method, path, _status_message(data), content_type)
+            raise _refusal(response, method, path, _status_message(data), content_type)
         return data
 
     def _send(
@@ -198,7 +198,7 @@ class Connection:
         return b"".join(parts)
 
     def _refuse(self, response: urllib3.BaseHTTPResponse, method: Method, path: str) -> NoReturn:
-        raise _refusal(response.status, method, path, _status_message(self._read(response, method, path)))
+        raise _refusal(response, method, path, _status_message(self._read(response, method, path)))
 
     @contextmanager
     def _in_words(self, method: Method, path: str) -> Iterator[None]:
@@ -215,8 +215,11 @@ class Connection:
             raise kind(f"{method} {path}: {_brief(error)}") from error
 
 
-def _refusal(code: int, method: Method, path: str, message: str, content_type: str | None = None) -> AdapterError:
+def _refusal(
+    response: urllib3.BaseHTTPResponse, method: Method, path: str, message: str, content_type: str | None = None
+) -> AdapterError:
     """What an HTTP code means to the caller. A JSON Patch whose test fails answers 422, a stale version 409."""
+    code = response.status
     said = f"{method} {path}: {code} {message}"
     if code == 404:
         return NotFound(said)
@@ -227,7 +230,9 @@ def _refusal(code: int, method: Method, path: str, message: str, content_type: s
     if code == 422:
         return Conflict(said) if content_type == JSON_PATCH else Fatal(said)
     if code == 429:
-        return Transient(said)
+        # The API server sends whole seconds (priority and fairness); a date would be some proxy's.
+        asked = response.headers.get("Retry-After", "")
+        return Transient(said, min(float(asked), 3600.0) if asked.isascii() and asked.isdigit() else 0.0)
     if code >= 500:
         return Transient(said) if method == "GET" else OutcomeUnknown(said)
     return Fatal(said)
