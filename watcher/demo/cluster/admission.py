@@ -15,6 +15,7 @@ from watcher.demo.cluster.crd import Resource
 from watcher.demo.cluster.defaults import fill_defaults
 from watcher.demo.cluster.errors import ApiError, Cause, bad_request, bad_value, conflict, invalid
 from watcher.demo.cluster.resources import CRD, DEPLOYMENT, JOB, LEASE, NAMESPACE, NODE, POD, SERVICE, Kind
+from watcher.demo.cluster.rules import ABSENT, broken_rules
 from watcher.demo.cluster.schema import fill, prune, validate
 from watcher.demo.cluster.shapes import METADATA, METADATA_FIELDS, shape_of
 from watcher.demo.cluster.store import Object, clone
@@ -180,7 +181,7 @@ def _complete(resource: Resource, new: Object, causes: list[Cause], current: Obj
         del meta[path.removeprefix("metadata.")]
     causes = [*check_metadata(kind, meta), *causes]
     if resource.schema is not None:
-        unknown += _complete_custom(new, resource.schema, causes)
+        unknown += _complete_custom(new, resource.schema, causes, current)
     else:
         wrong = resource_shape_errors(kind, new)
         mistyped = [cause for cause in wrong if cause.reason == "FieldValueTypeInvalid"]
@@ -208,7 +209,7 @@ def _drop_nulls(value: Any) -> None:
         _drop_nulls(part)
 
 
-def _complete_custom(new: Object, schema: dict[str, Any], causes: list[Cause]) -> list[str]:
+def _complete_custom(new: Object, schema: dict[str, Any], causes: list[Cause], current: Object | None) -> list[str]:
     """The same for a custom resource, whose metadata is not the schema's business. Returns the unknown fields."""
     content = {name: value for name, value in new.items() if name not in ("apiVersion", "kind", "metadata")}
     inner = {
@@ -223,6 +224,8 @@ def _complete_custom(new: Object, schema: dict[str, Any], causes: list[Cause]) -
     unknown = list(prune(content, inner))
     fill(content, inner)
     causes += validate(content, inner)
+    if not causes:
+        causes += broken_rules(content, inner, ABSENT if current is None else current)
     for name in [name for name in new if name not in ("apiVersion", "kind", "metadata")]:
         del new[name]
     new.update(content)

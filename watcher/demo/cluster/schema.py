@@ -1,7 +1,7 @@
 """Structural schemas of custom resources: prune, fill in defaults, validate, in this order, as the real server does.
 
-The schema of a CRD is JSON Schema cut down to what is decidable field by field. CEL rules
-(x-kubernetes-validations) are accepted in a CRD and not evaluated.
+The schema of a CRD is JSON Schema cut down to what is decidable field by field. Of its CEL rules
+(x-kubernetes-validations) rules.py knows some.
 """
 
 from __future__ import annotations
