@@ -22,7 +22,7 @@ from tests.cluster.setting import setting_of, settings_of
 from tests.cluster.stage import Platform
 from tests.cluster.story import Scene, Story
 from tests.cluster.together import together
-from tests.cluster.waiting import kubectl
+from tests.cluster.waiting import kubectl, make_namespace
 from watcher.adapters.kubernetes.connection import Connection
 
 NODE_ADDRESS = os.environ.get("CLUSTER_NODE_ADDRESS", "10.244.255.1")
@@ -30,7 +30,6 @@ NODE_ADDRESS = os.environ.get("CLUSTER_NODE_ADDRESS", "10.244.255.1")
 LONGEST = 420
 """Seconds for one test, its waiting for others included."""
 FIGURE = "figure"
-DEFINITION = "crd/releases.watcher.bluegreen.dev"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,10 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: they run beside the others then, and not after them."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.timeout(LONGEST))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    mine = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.timeout(LONGEST))
+    mine.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items[:] = [*mine, *(item for item in items if item not in mine)]
 
 
 @pytest.fixture(scope="session")
@@ -92,10 +92,8 @@ def daemon(
     shared = [setting for setting in settings_of(request.session.items) if not setting.own_daemon]
 
     def begin(stack: ExitStack) -> dict[str, str]:
-        if kubectl("get", "namespace", DAEMON, "--ignore-not-found"):
-            pytest.exit(f"the cluster has a namespace {DAEMON} already: these tests change only what is theirs", 4)
-        had = kubectl("get", DEFINITION, "--ignore-not-found", check=False)
-        stack.callback(_remove, definition=not had)
+        make_namespace(DAEMON)
+        stack.callback(_remove)
         found = Daemon.for_all(connection, shared, surroundings["prometheus"], surroundings["receiver"])
         found.wait()
         return {}
@@ -119,7 +117,7 @@ def story(
     with ExitStack() as stack:
         seen = Seen(kubeconfig, setting.namespace)
         platform = Platform(setting, connection, seen)
-        platform.create_namespace()
+        make_namespace(setting.namespace)
         stack.callback(platform.remove)
         stack.enter_context(seen)
         platform.create()
@@ -132,10 +130,10 @@ def story(
             daemon = request.getfixturevalue("daemon")
         platform.wait()
 
-        def measure(what: str, seconds: float) -> None:
-            record_property(FIGURE, f"{setting.name}: {what} {seconds:.2f} s")
+        def note(text: str) -> None:
+            record_property(FIGURE, f"{setting.name}: {text}")
 
-        scene = Scene(platform, seen, daemon, Path(surroundings["told"]), measure, own)
+        scene = Scene(platform, seen, daemon, Path(surroundings["told"]), note, own)
         stack.enter_context(scene.undo)
         yield Story(scene)
         assert daemon.refusals(setting.namespace) == []
@@ -150,13 +148,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     terminalreporter.write_line(str(value))
 
 
-def _remove(*, definition: bool) -> None:
-    """What the daemon that serves many has outside of its namespace, and that."""
+def _remove() -> None:
+    """What the daemon that serves many has in the cluster, all but the custom resource: other tests know it too."""
     label = f"--selector=app.kubernetes.io/name={DAEMON}"
     kubectl("delete", "clusterroles,clusterrolebindings", label, "--ignore-not-found")
     kubectl("delete", "namespace", DAEMON, "--ignore-not-found", "--wait=false")
-    if definition:
-        kubectl("delete", DEFINITION, "--ignore-not-found", "--wait=false")
 
 
 def _prometheus(stack: ExitStack, kubeconfig: Path, directory: Path, *namespaces: str) -> Prometheus:

@@ -114,7 +114,7 @@ class Daemon:
     # -- hurting ------------------------------------------------------------------------------------------------------
 
     def delete_pod(self, pod: str) -> None:
-        """What a lost node comes down to: the pod is gone at once, and told nothing."""
+        """The API server forgets the pod at once, whatever becomes of its process."""
         kubectl("delete", "pod", pod, "-n", self.namespace, "--grace-period=0", "--force", "--wait=false")
 
     def process(self, pod: str) -> int:
@@ -130,15 +130,18 @@ class Daemon:
         return min(found)
 
 
-def network(change: str, address: str) -> None:
-    """Insert or delete the rule of the node that drops what an address sends to the API server."""
+def network(change: str, address: str, *, answers: bool = False) -> None:
+    """Insert or delete the rule of the node that drops what an address sends to the API server, or what it answers."""
     rule = ["INPUT", "--source", address, "--protocol", "tcp", "--dport", API_PORT, "--jump", "DROP"]
+    if answers:
+        rule = ["OUTPUT", "--destination", address, "--protocol", "tcp", "--sport", API_PORT, "--jump", "DROP"]
     run("iptables", "--wait", "10", change, *rule)
 
 
-def kill(process: int) -> None:
-    """SIGKILL: it gets to do nothing any more."""
-    os.kill(process, signal.SIGKILL)
+def kill(*processes: int) -> None:
+    """SIGKILL: they get to do nothing any more."""
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
 
 
 def wait_for_leader(daemon: Daemon) -> str:
@@ -159,7 +162,8 @@ def _configure(objects: list[dict[str, Any]], settings: Iterable[Setting], prome
             del data["chatbot-platform.yaml"]
             told = yaml.load(data["watcher.yaml"]) | {"notifications": [{"name": "team-chat", "url": notify}]}
             data["watcher.yaml"] = json.dumps(told)
-            data |= {f"{setting.name}.yaml": json.dumps(setting.application()) for setting in settings}
+            for setting in settings:
+                data |= {f"{setting.name}.yaml": json.dumps(setting.application()), **setting.files}
         if body["kind"] == "Deployment":
             (container,) = body["spec"]["template"]["spec"]["containers"]
             (url,) = (row for row in container["env"] if row["name"] == "WATCHER_PROMETHEUS_URL")

@@ -37,6 +37,8 @@ class Setting:
     own_daemon: bool = False
     own_prometheus: bool = False
     spec: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What lies beside the Application, by name."""
 
     @property
     def namespace(self) -> str:
@@ -49,10 +51,17 @@ class Setting:
 
 
 def scenario(
-    name: str, *, replicas: int = 1, own_daemon: bool = False, own_prometheus: bool = False, **spec: Any
+    name: str,
+    *,
+    replicas: int = 1,
+    own_daemon: bool = False,
+    own_prometheus: bool = False,
+    files: Mapping[str, str] | None = None,
+    **spec: Any,
 ) -> pytest.MarkDecorator:
     """Mark a test as a scenario; `spec` is what its Application has beside the usual (tests/support/acting.py)."""
-    return pytest.mark.scenario(Setting(name, replicas, own_daemon or own_prometheus, own_prometheus, spec))
+    setting = Setting(name, replicas, own_daemon or own_prometheus, own_prometheus, spec, files or {})
+    return pytest.mark.scenario(setting)
 
 
 def setting_of(item: pytest.Item) -> Setting | None:

@@ -26,13 +26,6 @@ class Platform:
         self.setting, self.namespace, self.seen = setting, setting.namespace, seen
         self.hands = Hands(connection)
 
-    def create_namespace(self) -> None:
-        namespace = manifests.objects()[0]
-        namespace["metadata"]["name"] = self.namespace
-        apply(namespace)
-        account = f"serviceaccount/default -n {self.namespace}".split()
-        until(lambda: bool(kubectl("get", *account, "--ignore-not-found")), "its service account")
-
     def create(self) -> None:
         """Apply its manifests as they are, all but the namespace and blue's size."""
         objects = manifests.objects()[1:]

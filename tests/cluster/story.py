@@ -6,6 +6,7 @@ instead, and waits for it where it is bound to come.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.daemon import Daemon, kill, network, wait_for_leader
+from tests.cluster.daemon import DAEMON, Daemon, kill, network, wait_for_leader
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.receiver import Notification, received
 from tests.cluster.seen import Object, Seen, Sight
@@ -40,13 +41,14 @@ class Scene:
     seen: Seen
     daemon: Daemon
     notified: Path
-    measure: Callable[[str, float], None]
+    note: Callable[[str], None]
+    """Prints a figure when all tests have ended."""
     prometheus: Prometheus | None = None
     undo: ExitStack = field(default_factory=ExitStack)
     clients: LoadGenerator | None = None
     release: Release | None = None
-    cut_off: dict[str, str] = field(default_factory=dict)
-    """The pods that are cut off, and their addresses."""
+    cut_off: list[tuple[str, bool]] = field(default_factory=list)
+    """The addresses that are cut off, and whether from answers only."""
 
     @property
     def namespace(self) -> str:
@@ -91,6 +93,13 @@ class Given:
         """Green asks for these resources, whatever version comes."""
         container = {"name": manifests.CONTAINER, "resources": dict(resources)}
         self._scene.platform.patch("green", {"template": {"spec": {"containers": [container]}}})
+
+    def jobs_are_allowed(self) -> None:
+        """What docs/applications.md says: the right to make Jobs is granted namespace by namespace."""
+        namespace = f"--namespace={self._scene.namespace}"
+        account = f"--serviceaccount={DAEMON}:{DAEMON}"
+        role = f"--clusterrole={DAEMON}-jobs"
+        kubectl("create", "rolebinding", f"{DAEMON}-jobs", role, account, namespace)
 
     def a_colour_that_no_node_takes(self, color: str) -> None:
         """From now on its pods find no node; those that run are told to stop."""
@@ -146,7 +155,7 @@ class When:
         self._scene.prometheus.kill()
 
     def the_leader_is_deleted(self) -> str:
-        """Its pod is taken away at once, and told nothing. Returns its name."""
+        """Its pod is taken away by force: the API server forgets it at once. Returns its name."""
         leader = wait_for_leader(self._scene.daemon)
         self._scene.daemon.delete_pod(leader)
         return leader
@@ -159,40 +168,55 @@ class When:
 
     def the_leader_dies_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
         """Its process is killed the moment the Release is seen like this."""
-        process = self._scene.daemon.process(wait_for_leader(self._scene.daemon))
-        self._at(moment, lambda: kill(process), what, seconds)
+        daemon = self._scene.daemon
+        self._die_at(moment, [daemon.process(wait_for_leader(daemon))], what, seconds)
 
-    def the_leader_is_cut_off_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> str:
-        """Nothing of what it sends to the API server arrives any more from that moment on. Returns its name."""
-        leader = wait_for_leader(self._scene.daemon)
-        address = str(self._scene.daemon.pods()[leader]["status"]["podIP"])
-        self._scene.cut_off[leader] = address
-        self._scene.undo.callback(self.the_network_heals)
-        self._at(moment, lambda: network("--insert", address), what, seconds)
+    def all_replicas_die_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
+        """Nobody is left for some seconds."""
+        daemon = self._scene.daemon
+        self._die_at(moment, [daemon.process(pod) for pod in daemon.pods()], what, seconds)
+
+    def _die_at(self, moment: Callable[[Release], bool], processes: list[int], what: str, seconds: float) -> None:
+        scene = self._scene
+        self._at(moment, lambda: kill(*processes), what, seconds)
+        status = scene.asked().status
+        scene.note(f"killed with {len(status.flips)} of 2 flips done, {'an' if status.intent else 'no'} intent")
+
+    def the_leader_is_cut_off_at(
+        self, moment: Callable[[Release], bool], what: str, *, answers: bool = False, seconds: float = 90.0
+    ) -> str:
+        """From that moment on nothing of what it sends to the API server arrives; or, with `answers`, all of that and
+        nothing of what it is answered. Returns its name.
+        """
+        scene = self._scene
+        leader = wait_for_leader(scene.daemon)
+        address = str(scene.daemon.pods()[leader]["status"]["podIP"])
+        scene.cut_off.append((address, answers))
+        self._at(moment, lambda: network("--insert", address, answers=answers), what, seconds)
         return leader
 
     def the_network_heals(self) -> None:
         while self._scene.cut_off:
-            _, address = self._scene.cut_off.popitem()
-            network("--delete", address)
+            address, answers = self._scene.cut_off.pop()
+            network("--delete", address, answers=answers)
 
     def _at(self, moment: Callable[[Release], bool], act: Callable[[], None], what: str, seconds: float) -> None:
         scene = self._scene
-        acted: list[float] = []
+        acted = threading.Event()
 
         def at_once() -> None:
             act()
-            acted.append(time.monotonic())
+            acted.set()
 
         name = scene.asked().name
         scene.seen.at("releases", lambda found: found["metadata"]["name"] == name and moment(_read(found)), at_once)
-        scene.seen.until(lambda: bool(acted), what, seconds, scene.told)
+        scene.seen.until(acted.is_set, what, seconds, scene.told)
 
     def another_replica_leads(self, than: str, seconds: float = 60.0) -> None:
         """Another pod holds the Lease. Prints how long that took."""
         began = time.monotonic()
         until(lambda: self._scene.daemon.leader() not in ("", than), "another replica to lead", seconds)
-        self._scene.measure("another replica leads after", time.monotonic() - began)
+        self._scene.note(f"another replica leads after {time.monotonic() - began:.1f} s")
 
 
 class Then:
@@ -219,6 +243,11 @@ class Then:
         flips: tuple[Flip, ...] = self._scene.asked().status.flips
         assert [flip.to for flip in flips] == list(colors), flips
         assert [flip.index for flip in flips] == list(range(1, len(colors) + 1)), flips
+
+    def its_check_said(self, check: str, *lines: str) -> None:
+        """The last lines of a check are in the status."""
+        (found,) = (c for c in self._scene.asked().status.checks if c.id.startswith(check))
+        assert [line for line in lines if line not in found.output] == [], found
 
     # -- traffic ------------------------------------------------------------------------------------------------------
 
@@ -299,7 +328,7 @@ class Then:
     def took(self, what: str, begin: Sight, end: Sight, limit: float) -> None:
         """From one state that was seen to another. Prints the figure, and holds it to a limit."""
         seconds = end.at - begin.at
-        self._scene.measure(what, seconds)
+        self._scene.note(f"{what}: {seconds:.2f} s")
         assert 0 <= seconds < limit, f"{what}: {seconds:.2f} s"
 
 

@@ -31,6 +31,10 @@ def switching(release: Release) -> bool:
     return release.status.intent is not None and release.status.intent.to == "green"
 
 
+def watching(release: Release) -> bool:
+    return release.phase is Phase.WATCHING
+
+
 def decided(release: Release) -> bool:
     return release.phase is Phase.ROLLING_BACK
 
@@ -77,24 +81,32 @@ def test_a_leader_that_is_killed_at_the_moment_of_a_flip_leaves_one_flip(
 
 
 @pytest.mark.node
+@scenario("killed-all", own_daemon=True, watch=WATCH)
+def test_when_all_replicas_are_killed_while_going_back_the_first_one_that_is_back_ends_it(story: Story) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+
+    story.when.all_replicas_die_at(intended, "the intent to go back")
+
+    went_back_once(story)
+
+
+@pytest.mark.node
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "answers"),
     [
-        pytest.param(
-            lambda release: release.phase is Phase.WATCHING,
-            marks=scenario("cut-off-watching", own_daemon=True, watch=WATCH),
-            id="watching",
-        ),
-        pytest.param(intended, marks=scenario("cut-off-going-back", own_daemon=True, watch=WATCH), id="going-back"),
+        pytest.param(watching, False, marks=scenario("cut-off-watching", own_daemon=True, watch=WATCH)),
+        pytest.param(intended, False, marks=scenario("cut-off-back", own_daemon=True, watch=WATCH)),
+        pytest.param(decided, True, marks=scenario("no-answers-back", own_daemon=True, watch=WATCH)),
     ],
 )
 def test_a_leader_that_loses_its_network_is_replaced_and_does_nothing_when_it_is_back(
-    story: Story, moment: Callable[[Release], bool]
+    story: Story, moment: Callable[[Release], bool], answers: bool
 ) -> None:
     story.given.clients()
     story.when.released(BAD["errors"])
 
-    leader = story.when.the_leader_is_cut_off_at(moment, "the moment")
+    leader = story.when.the_leader_is_cut_off_at(moment, moment.__name__, answers=answers)
     story.when.another_replica_leads(leader, TAKEN_OVER)
 
     went_back_once(story)

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.cluster.setting import ERROR_RATE, LONG, scenario
 from tests.cluster.stage import has_failed, is_live, of, selected
 from tests.cluster.story import BAD, GOOD, Story
 from watcher.core.release import Phase
+from watcher.demo.platform import manifests
 
 HEALTH = {"health": [{"name": "readyz", "http": {"path": "/readyz", "every": "500ms", "for": "2s"}}]}
+VERIFIED = {"verification": [{"name": "chat", "job": {"image": manifests.VERIFIER, "timeout": "60s"}}]}
+"""A container of the team's own asks the new version, in a Job."""
+JOB_FILE = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "spec": {"template": {"spec": {"containers": [{"name": "verify", "image": manifests.VERIFIER}]}}},
+}
+FROM_FILE = {"verification": [{"name": "chat", "job": {"template": "verify-chat.yaml", "timeout": "60s"}}]}
+GOOD_WATCH = {"duration": "15s", "interval": "1s", "rules": [ERROR_RATE]}
 
 
-@scenario("good", replicas=2, tests=HEALTH, watch={"duration": "15s", "interval": "1s", "rules": [ERROR_RATE]})
+@scenario(
+    "good", replicas=2, tests=HEALTH | FROM_FILE, watch=GOOD_WATCH, files={"verify-chat.yaml": json.dumps(JOB_FILE)}
+)
 def test_a_good_version_completes_and_no_client_sees_the_flip(story: Story) -> None:
     """Scenario 1 of the guide: successful deployment."""
     story.given.clients(rate=40)
+    story.given.jobs_are_allowed()
 
     story.when.released(GOOD)
 
     story.then.it_ends(Phase.COMPLETED, "Completed")
+    story.then.its_check_said("verification/chat", "ok GET /verify")
     story.then.traffic_went("blue", "green")
     story.then.the_daemon_flipped("green")
     story.then.each_flip_found_ready_pods()
@@ -26,15 +42,18 @@ def test_a_good_version_completes_and_no_client_sees_the_flip(story: Story) -> N
     story.then.somebody_was_told("Completed")
 
 
-@scenario("tests", tests={"verification": [{"name": "critical-paths", "http": {"path": "/verify", "within": "2s"}}]})
-def test_a_version_that_fails_its_tests_gets_no_traffic_and_the_team_is_told(story: Story) -> None:
+@scenario("tests", tests=VERIFIED)
+def test_a_version_that_fails_its_verification_gets_no_traffic_and_the_team_is_told(story: Story) -> None:
     """Scenario 2 of the guide: failed tests."""
     story.given.clients()
+    story.given.jobs_are_allowed()
 
     story.when.released(BAD["verification"])
 
-    story.then.it_ends(Phase.FAILED, "TestsFailed", "verification/critical-paths", "Traffic never moved")
+    story.then.it_ends(Phase.FAILED, "TestsFailed", "verification/chat", "FAILED GET /verify", "Traffic never moved")
+    story.then.its_check_said("verification/chat", "ok GET /version", "ok GET /healthz", "FAILED GET /verify")
     story.then.traffic_went("blue")
+    story.then.the_daemon_flipped()
     story.then.no_client_was_cut_off()
     story.then.somebody_was_told("TestsFailed")
 

@@ -66,3 +66,15 @@ def read(*arguments: str) -> dict[str, Any]:
     """An object, or a list."""
     found: dict[str, Any] = json.loads(kubectl("get", "--output=json", *arguments))
     return found
+
+
+def make_namespace(name: str) -> None:
+    """A fresh one, with its service account. One of that name that is being deleted is waited for; another is not
+    touched: the tests change only what is theirs.
+    """
+    asked = ("get", f"namespace/{name}", "--ignore-not-found", "--output=jsonpath={.status.phase}")
+    until(lambda: kubectl(*asked) != "Terminating", f"the namespace {name} of an earlier run to be gone", 120)
+    assert not kubectl(*asked), f"the cluster has a namespace {name} already: these tests change only what is theirs"
+    kubectl("create", "namespace", name)
+    account = ("get", "serviceaccount/default", "--namespace", name, "--ignore-not-found")
+    until(lambda: bool(kubectl(*account)), f"the service account of namespace {name}")
