@@ -51,6 +51,10 @@ _SYNTAX = (
     (r"found character", "a text begins with a character that YAML reserves", "put the text in quotes"),
     (r"mapping values are not allowed", 'a ":" stands where none can', "put the text in quotes, or begin a new line"),
     (r"unknown escape character", "this is no escape in YAML", "double the backslash, or use single quotes"),
+    (r"expected '<document start>'", "this does not belong to what stands above it", "indent it like its neighbours"),
+    (r"expected chomping or indentation", "something stands behind | or > on its line", "begin the text in a new line"),
+    (r"expected the node content", "a value is missing here", "write it, or put it in quotes"),
+    (r"mapping keys are not allowed", 'a "?" stands where none can', "put the text in quotes"),
     (r"expected <block end>", "this line is indented unlike its neighbours", "give lines of one level one indentation"),
 )
 _UNFINISHED = (
