@@ -378,7 +378,7 @@ def test_a_wrong_placeholder_is_said_where_it_stands(query: str, place: str) -> 
             "a:\n  b: 1\n c: 2",
             "3:2: this line is indented unlike its neighbours: give lines of one level one indentation",
         ),
-        ("- a\nb: c", "2:1: this does not belong to what stands above it: indent it like its neighbours"),
+        ("{a: b}\nc: d", "2:1: this does not belong to what stands above it: indent it like its neighbours"),
         ("a: |%\n  b", "1:5: something stands behind | or > on its line: begin the text in a new line"),
         ("a: ]", "1:4: a value is missing here: write it, or put it in quotes"),
         ("a: ? b", '1:4: a "?" stands where none can: put the text in quotes'),
