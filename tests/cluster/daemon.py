@@ -113,6 +113,9 @@ class Daemon:
 
     # -- hurting ------------------------------------------------------------------------------------------------------
 
+    def scale(self, replicas: int) -> None:
+        kubectl("scale", "deployment", DAEMON, "-n", self.namespace, f"--replicas={replicas}")
+
     def delete_pod(self, pod: str) -> None:
         """The API server forgets the pod at once, whatever becomes of its process."""
         kubectl("delete", "pod", pod, "-n", self.namespace, "--grace-period=0", "--force", "--wait=false")

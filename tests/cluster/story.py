@@ -154,6 +154,25 @@ class When:
         assert self._scene.prometheus is not None, "this scenario has no Prometheus of its own"
         self._scene.prometheus.kill()
 
+    def prometheus_is_back(self) -> None:
+        """With the data that it had."""
+        assert self._scene.prometheus is not None, "this scenario has no Prometheus of its own"
+        self._scene.prometheus.start()
+
+    def no_replica_runs(self) -> None:
+        self._scene.daemon.scale(0)
+        until(lambda: not self._scene.daemon.pods(), "the daemon's pods to be gone", 90)
+
+    def replicas_run_again(self) -> None:
+        self._scene.daemon.scale(2)
+
+    def users_get_errors(self, count: int) -> None:
+        """So many more, from now on."""
+        clients = self._scene.clients
+        assert clients is not None, "this scenario has no clients"
+        before = clients.snapshot().results["http_5xx"]
+        until(lambda: clients.snapshot().results["http_5xx"] >= before + count, f"{count} errors", 60)
+
     def the_leader_is_deleted(self) -> str:
         """Its pod is taken away by force: the API server forgets it at once. Returns its name."""
         leader = wait_for_leader(self._scene.daemon)
@@ -248,6 +267,14 @@ class Then:
         """The last lines of a check are in the status."""
         (found,) = (c for c in self._scene.asked().status.checks if c.id.startswith(check))
         assert [line for line in lines if line not in found.output] == [], found
+
+    def it_says(self, kind: str) -> None:
+        """A condition of this kind is true."""
+
+        def found(release: Release) -> bool:
+            return any(c.type == kind and c.status == "True" for c in release.status.conditions)
+
+        self._scene.follow(found, f"the condition {kind}", 60)
 
     # -- traffic ------------------------------------------------------------------------------------------------------
 

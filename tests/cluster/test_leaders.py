@@ -117,6 +117,20 @@ def test_a_leader_that_loses_its_network_is_replaced_and_does_nothing_when_it_is
     story.then.the_replicas_flipped(2)
 
 
+@scenario("nobody-there", own_daemon=True, watch=WATCH)
+def test_a_breach_while_no_replica_runs_is_found_by_the_next_one(story: Story) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+    story.when.it_is(Phase.WATCHING)
+
+    story.when.no_replica_runs()
+    story.when.users_get_errors(40)
+    story.then.traffic_went("blue", "green")
+    story.when.replicas_run_again()
+
+    went_back_once(story)
+
+
 @scenario("stopped", own_daemon=True, watch={"duration": "15s", "interval": "1s"})
 def test_a_leader_that_is_told_to_stop_hands_over_at_once(story: Story) -> None:
     story.given.clients()

@@ -90,3 +90,45 @@ def test_a_crash_loop_is_rolled_back_within_seconds_while_prometheus_is_down(sto
     back = story.scene.seen.first("services", lambda one: is_live(one) and selected(one) == "blue", since=crash.at)
     assert back is not None
     story.then.took("from the first crash in the pod's status to the selector patched", crash, back, 5.0)
+
+
+@scenario("memory", watch=LONG)
+def test_a_version_that_runs_out_of_memory_under_load_is_rolled_back(story: Story) -> None:
+    story.given.idle_pods_with({"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}})
+    story.given.clients()
+
+    story.when.released(BAD["memory"])
+
+    story.then.it_ends(Phase.ROLLED_BACK, "pods/OutOfMemory", "OOMKilled")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+
+
+@scenario("unhealthy", replicas=2, watch=LONG)
+def test_a_version_whose_pods_lose_their_readiness_is_rolled_back(story: Story) -> None:
+    story.given.clients()
+
+    story.when.released(BAD["unhealthy"])
+
+    story.then.it_ends(Phase.ROLLED_BACK, "pods/NoEndpoints", "no ready endpoint")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.clients_are_served_by("blue")
+
+
+@scenario("blind", own_prometheus=True, watch=GOOD_WATCH)
+def test_a_watch_without_prometheus_holds_and_goes_on_with_what_prometheus_remembers(story: Story) -> None:
+    """Blindness is not failure, and not success (S7)."""
+    story.given.clients()
+    story.when.released(GOOD)
+    story.when.it_is(Phase.WATCHING)
+
+    story.when.prometheus_dies()
+    story.then.it_says("Blind")
+    story.then.somebody_was_told("Blind")
+    story.then.traffic_went("blue", "green")
+    story.when.prometheus_is_back()
+
+    story.then.it_ends(Phase.COMPLETED, "Completed")
+    story.then.the_daemon_flipped("green")
+    story.then.no_client_was_cut_off()
