@@ -68,6 +68,36 @@ def test_every_application_whose_rules_cannot_be_bound_is_named(tmp_path: Path) 
     assert "one" in str(problems[0])
 
 
+def test_every_rule_that_cannot_be_bound_is_named_at_its_own_line(tmp_path: Path) -> None:
+    put(tmp_path / "rules.yaml", ERRORS)
+    put(
+        tmp_path / "app.yaml",
+        """\
+apiVersion: watcher.bluegreen.dev/v1alpha1
+kind: Application
+metadata: {name: chat, namespace: prod}
+spec:
+  service: chat
+  colors: {blue: {deployment: chat-blue}, green: {deployment: chat-green}}
+  watch:
+    rules:
+      - errors
+      - eror
+      - {ruleSet: errors, rule: rat}
+      - ruleSet: errors
+        override:
+          threshold: {above: 2%}
+          traffic: {atLeast: 5}
+""",
+    )
+    file = tmp_path / "app.yaml"
+    assert [str(problem) for problem in bad([tmp_path])] == [
+        f'{file}:10:9: there is no RuleSet "eror": did you mean "errors"?',
+        f'{file}:11:33: RuleSet "errors" has no rule "rat": did you mean "rate"?',
+        f'{file}:15:20: rule errors/rate: "rate" asks for no traffic: leave it out, or give the rule a traffic query',
+    ]
+
+
 def test_a_rule_file_that_cannot_be_read_is_not_also_missed_by_those_who_use_it(tmp_path: Path) -> None:
     put(tmp_path / "app.yaml", application(watch=USES))
     put(tmp_path / "rules.yaml", json.dumps(ERRORS).replace("threshold", "treshold"))

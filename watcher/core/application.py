@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.core.jobs import JobCheck
-from watcher.core.models import ApiVersion, Duration, Model, Name, PositiveDuration
+from watcher.core.models import ApiVersion, Duration, Model, Name, PositiveDuration, Url, UrlPath
 from watcher.core.rules import RuleOverride
 from watcher.core.units import Invalid
 from watcher.core.windows import Day, clock_time, start_time, zone_name
@@ -92,9 +92,9 @@ class Expect(Model):
 class HttpCheck(Model):
     """One HTTP request, tried until it succeeds `within`, and then required to keep succeeding `for` a time."""
 
-    path: Annotated[str, Field(pattern=r"^/")]
+    path: UrlPath
     method: Literal["GET", "HEAD", "POST", "PUT"] = "GET"
-    port: int | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     headers: dict[str, str] = {}
     body: str | None = None
     expect: Expect = Expect()
@@ -167,7 +167,7 @@ class HookHttp(Model):
     both colours and its phase.
     """
 
-    url: Annotated[str, Field(pattern=r"^https?://[^/\s]")]
+    url: Url
     method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
     headers: dict[str, str] = {}
     body: str | None = None

@@ -80,6 +80,28 @@ def _is_name(given: str) -> str:
     return given
 
 
+def _is_path(given: str) -> str:
+    if not given.startswith("/"):
+        cure = (
+            'write only what follows the host, as in "/readyz"'
+            if "://" in given
+            else f"did you mean {shown('/' + given)}?"
+        )
+        raise Invalid(f"the path {shown(given)} does not begin with /", cure)
+    return given
+
+
+def _is_url(given: str) -> str:
+    if re.match(_URL, given) is None:
+        cure = 'write one such as "https://flags.example/off"'
+        if "://" not in given and re.match(r"[^/\s]", given):
+            cure = f"did you mean {shown('https://' + given)}?"
+        raise Invalid(f"{shown(given)} is no address of a web server", cure)
+    return given
+
+
+_URL = r"^https?://[^/\s]"
+
 Duration = Annotated[
     timedelta,
     PlainValidator(_to_duration),
@@ -102,6 +124,12 @@ Value = Annotated[
     ),
 ]
 """A number with or without a unit. It keeps the text as written, and is written back so."""
+
+UrlPath = Annotated[str, AfterValidator(_is_path), Field(json_schema_extra={"pattern": "^/"})]
+"""The path of a request, with its query if it has one."""
+
+Url = Annotated[str, AfterValidator(_is_url), Field(json_schema_extra={"pattern": _URL})]
+"""The whole address of a request."""
 
 Name = Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"pattern": f"^{_DNS_LABEL.pattern}$"})]
 """A DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63 characters."""
