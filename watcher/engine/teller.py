@@ -129,6 +129,7 @@ def _log(release: Release, tell: Tell) -> None:
         release=release.name,
         namespace=release.namespace,
         application=release.spec.application,
+        phase=release.phase.value,
         reason=tell.reason,
         **{name: value for name, value in tell.evidence.items() if name not in ("reason", "event")},
     )

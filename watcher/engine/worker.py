@@ -158,7 +158,7 @@ class Workers:
             written = self._hands_for(release).write_status(release, new.status)
             self._caches.remember(written)
             self._measure(release, new)
-            if new.phase != release.phase:
+            if new.phase != release.phase and not new.phase.terminal:  # an end is told, and logged with its reason
                 log.info(
                     new.status.message,
                     release=new.name,

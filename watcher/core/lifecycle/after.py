@@ -281,7 +281,7 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
         changes |= {"verdict": "pass"}
         return turn.end(Phase.COMPLETED, "Completed", message, *effects, idle=turn.colors.from_, **changes)
     reasons = reading.reasons if ended and reading is not None else ("the last evaluations got no answer",)
-    why = "; ".join(reasons) or "too little was seen"
+    why = _brief(reasons) or "too little was seen"
     if not turn.status.extended:
         until = turn.now + turn.watch.duration
         message = f"The watch saw too little and is extended until {until:%H:%M:%S} UTC: {why}."

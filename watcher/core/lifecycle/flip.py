@@ -245,7 +245,10 @@ def _read_back(turn: Turn, target: str) -> Step:
         *effects,
         idle=left,
         severity="critical",
-        evidence={"reason": flip.reason, "flips": [f.model_dump(mode="json") for f in turn.status.flips]},
+        evidence={
+            "reason": flip.reason,
+            "flips": [f.model_dump(mode="json", by_alias=True) for f in turn.status.flips],
+        },
         rejected=rejected,
     )
 

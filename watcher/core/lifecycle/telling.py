@@ -1,4 +1,4 @@
-"""What people must have been told, read from the status alone.
+"""What people must have been told, read from the Release alone.
 
 What always holds: whatever a status says was decided or happened is asked to be told again at every step, under the
 same key, until it is old news. So a kill between the writing of a status and the telling loses nothing, and the one
@@ -29,9 +29,20 @@ SEVERITY: dict[Phase, Literal["info", "warning", "critical"]] = {
 }
 
 
+COMMANDS = {
+    "approve": ("Approved", "Approved"),
+    "pause": ("Paused", "Paused"),
+    "abort": ("AbortAsked", "An abort was asked for"),
+    "rollback": ("RollbackAsked", "A rollback was asked for"),
+    "override_window": ("WindowOverridden", "Deployment windows and freezes are overridden"),
+}
+"""What a person or a program asked of the Release: its reason as a word, and as the beginning of a sentence."""
+
+
 def news(release: Release, now: datetime) -> Iterator[Tell]:
-    """Everything that the status makes news, each with its key."""
+    """Everything that spec and status make news, each with its key."""
     status = release.status
+    yield from _commands(release, now)
     for flip in status.flips:
         if now - flip.at < NEWS:
             back = status.rollback is not None and flip.reason == status.rollback.code
@@ -49,6 +60,19 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
             yield from _of_condition(condition)
     if status.ended_at and now - status.ended_at < NEWS:
         yield Tell("end", status.reason or status.phase.value, status.message, SEVERITY.get(status.phase, "info"))
+
+
+def _commands(release: Release, now: datetime) -> Iterator[Tell]:
+    """Who asked for what, and why. One without a time is news as long as the Release is."""
+    for name, (reason, said) in COMMANDS.items():
+        command = getattr(release.spec, name)
+        if command is None:
+            continue
+        since = command.at or release.status.ended_at
+        if since is None or now - since < NEWS:
+            at = f"/{int(command.at.timestamp())}" if command.at else ""
+            evidence = {"by": command.by, "why": command.reason}
+            yield Tell(f"command/{name}{at}", reason, f"{said} {command.told()}.", "info", evidence)
 
 
 def deleted(release: Release) -> Tell:
