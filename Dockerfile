@@ -21,10 +21,18 @@ COPY pyproject.toml README.md LICENSE ./
 COPY rules/ rules/
 COPY deploy/crd.yaml deploy/crd.yaml
 COPY watcher/ watcher/
-# Bytecode that does not depend on the files' times: copying between stages may change those.
 RUN /opt/build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
- && python3 -m pip --python /opt/watcher/bin/python install --quiet --no-compile --no-deps --no-index dist/*.whl \
- && /opt/watcher/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/watcher/lib
+ && python3 -m pip --python /opt/watcher/bin/python install --quiet --no-compile --no-deps --no-index dist/*.whl
+# Half of what was installed is never imported: the asynchronous twin of the Kubernetes client, what only that needs,
+# and tests. The client's models stay, as source only. Bytecode does not depend on the files' times, which copying between
+# stages may change. In the end every module but the optional plots is imported, so that nothing is missed that it needs.
+RUN cd /opt/watcher/lib/python3*/site-packages \
+ && python3 -m pip --python /opt/watcher/bin/python uninstall --quiet --yes \
+      aiohttp aiohttp-retry aiohappyeyeballs aiosignal frozenlist multidict propcache yarl \
+ && rm -rf kubernetes/aio && find . -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/watcher/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/kubernetes/client/(models|api)/' . \
+ && /opt/watcher/bin/python -c "import importlib, pkgutil, watcher; [importlib.import_module(one.name) for one in \
+      pkgutil.walk_packages(watcher.__path__, 'watcher.') if not one.name.endswith(('__main__', '.plot'))]"
 
 FROM ${BASE}
 # Nothing in the image installs anything.
