@@ -49,8 +49,8 @@ class Tried:
     """The number at which its limit would have been reached."""
     numbers: int
     """How many evaluations gave a number."""
-    course: tuple[tuple[float, float | None], ...]
-    """Time and number of each evaluation; empty unless it was to be kept."""
+    course: tuple[tuple[float, Outcome, float | None], ...]
+    """Time, outcome and number of each evaluation; empty unless it was to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _tried(rule: BoundRule, states: Sequence[RuleState], last: RuleState, keep: 
         outcomes=Counter(state.outcome for state in states),
         level=level(rule, states),
         numbers=sum(state.value is not None for state in states),
-        course=tuple((state.at, state.value) for state in states if state.at is not None) if keep else (),
+        course=tuple((one.at, one.outcome, one.value) for one in states if one.at is not None) if keep else (),
     )
 
 

@@ -7,13 +7,30 @@ a server that goes away in the middle ends the work with what was learnt so far.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
-from watcher.core.backtest import Planned, Trial, tried
+from watcher.core.application import Application, Color, other
+from watcher.core.backtest import MOST_TRIALS, Planned, Trial, plan, pretended, tried
+from watcher.core.binding import bind_rules
+from watcher.core.past_releases import switches_of
 from watcher.core.readings import Answer, Failed, NoData, Query, Row
-from watcher.core.rules import BoundRule
-from watcher.core.switches import Change, Switch, Timeline, changes, timeline
+from watcher.core.rules import BoundRule, RuleSet
+from watcher.core.switches import (
+    NEAR_ENOUGH,
+    Change,
+    Switch,
+    Timeline,
+    changes,
+    color_at,
+    marked,
+    releases_in,
+    say_time,
+    timeline,
+)
+from watcher.core.units import Invalid
 from watcher.engine.replay import Unanswered, replay
 from watcher.engine.watches import Metrics
 
@@ -65,3 +82,141 @@ def _ask(metrics: Metrics, query: str, since: float, until: float, step: timedel
 
 def _rows(answer: Answer) -> Sequence[Row]:
     return () if isinstance(answer, NoData | Failed) else answer.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which switches are to be looked at: those at `times`, one `every` so often, those that Releases remember
+    (`releases` is their JSON), or else every one that the colour metric shows. Times are Unix seconds.
+    """
+
+    since: float
+    until: float
+    times: Sequence[float] = ()
+    every: timedelta | None = None
+    releases: str | None = None
+    color: Color | None = None
+    query: str = ""
+    """The colour metric; without it, the watcher's own."""
+    good: Sequence[float] = ()
+    bad: Sequence[float] = ()
+    rest_is_good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The switches to look at, where they come from, and what has to be said about that."""
+
+    planned: Sequence[Planned]
+    source: str
+    notes: Sequence[str] = ()
+
+
+def make_plan(metrics: Metrics, app: Application, sought: Sought) -> Plan:
+    """The switches to look at, at least one. Raises Invalid, and Unanswered."""
+    duration = app.spec.watch.duration
+    notes: list[str] = []
+    if sought.releases is not None:
+        source = "the Releases"
+        switches, found = switches_of(sought.releases, app.namespace, app.name)
+        switches = [one for one in switches if sought.since <= one.at <= sought.until]
+    else:
+        query = sought.query or _own_metric(app)
+        source = sought.query or "watcher_active_color"
+        since, until = _searched(sought, duration)
+        known = history(metrics, query, since, until)
+        found = refined(metrics, query, changes(known))
+        notes = _doubts(known, since, until, source, sought)
+        switches = _switches(sought, known, found, duration)
+    for times, mark in ((sought.good, "good"), (sought.bad, "bad")):
+        switches = marked(switches, times, "good" if mark == "good" else "bad", f"said with --{mark}")
+    if sought.rest_is_good:
+        switches = [one if one.mark else replace(one, mark="good", why="said with --good-all") for one in switches]
+    if len(switches) > MOST_TRIALS:
+        raise Invalid(f"these are {len(switches)} switches", f"look at no more than {MOST_TRIALS} at once")
+    planned = plan(switches, found, duration, sought.until)
+    if sought.every is not None:
+        whole = [one for one in planned if not one.cut]
+        if len(whole) < len(planned):
+            notes.append(f"{len(planned) - len(whole)} times are left out, as traffic moved in the watch after them")
+        planned = whole
+    if not planned:
+        raise Invalid(f"{source} shows no switch of {app.name} in this time", _CURE)
+    return Plan(planned, source, notes)
+
+
+_CURE = (
+    "name one with --switch, pretend some with --every, give the Releases with --releases, or a metric that tells "
+    "colours with --color-metric"
+)
+
+
+def _own_metric(app: Application) -> str:
+    labels = f'application_namespace="{app.namespace}",application="{app.name}"'
+    return f"max by (active) (watcher_active_color{{{labels}}})"
+
+
+def _searched(sought: Sought, duration: timedelta) -> tuple[float, float]:
+    """The stretch of history in which the colour metric is asked for."""
+    if not sought.times:
+        return sought.since, sought.until
+    around = NEAR_ENOUGH.total_seconds()
+    return min(sought.times) - around, min(sought.until, max(sought.times) + duration.total_seconds() + around)
+
+
+def _switches(sought: Sought, known: Timeline, found: Sequence[Change], duration: timedelta) -> list[Switch]:
+    if sought.times:
+        return [Switch(at, sought.color or _color_from(at, known, found)) for at in sorted(sought.times)]
+    if sought.every is not None:
+        if not known and sought.color is None:
+            raise Invalid("nothing tells which colour was active", "give --color, or --color-metric")
+        return pretended(known, sought.since, sought.until, sought.every, duration, sought.color)
+    switches = releases_in(found, duration, step_for(sought.since, sought.until))
+    return [replace(one, color=sought.color or one.color) for one in switches]
+
+
+def _color_from(at: float, known: Timeline, found: Sequence[Change]) -> Color:
+    """The colour that a switch at this time went to: that of the change which is near, else the active one."""
+    near = [one for one in found if abs(one.at - at) <= NEAR_ENOUGH.total_seconds()]
+    if near:
+        return min(near, key=lambda one: abs(one.at - at)).color
+    color = color_at(known, at)
+    if color is None:
+        raise Invalid(f"nothing tells which colour was active at {say_time(at)}", "give --color, or --color-metric")
+    return color
+
+
+def _doubts(known: Timeline, since: float, until: float, source: str, sought: Sought) -> list[str]:
+    """What the colour metric leaves open."""
+    if not known:
+        return [] if sought.color is not None else [f"{source} has no data in this time"]
+    step = step_for(since, until).total_seconds()
+    notes = []
+    if known[0][0] - since > 2 * NEAR_ENOUGH.total_seconds():
+        notes.append(f"{source} has no data before {say_time(known[0][0])}")
+    missing = 1 - len(known) * step / max(step, until - known[0][0])
+    if missing > 0.02:
+        notes.append(f"for {missing:.0%} of the time since then it does not tell one active colour")
+    return notes
+
+
+def binder(app: Application, rule_sets: Mapping[str, RuleSet], version: str) -> Bind:
+    """What gives the rules of a switch, as its watch would have had them; with `mode: observe` as if it enforced.
+    The Bind raises Invalid when a query names the version and nothing tells it."""
+    enforcing = app.spec.watch.model_copy(update={"mode": "enforce"})
+    app = app.model_copy(update={"spec": app.spec.model_copy(update={"watch": enforcing})})
+
+    @cache
+    def bound(color: Color, known: str) -> Sequence[BoundRule]:
+        rules = bind_rules(app, rule_sets, color, other(color), known or "0")
+        if not known:
+            for rule, another in zip(rules, bind_rules(app, rule_sets, color, other(color), "1"), strict=True):
+                if rule != another:
+                    raise Invalid(
+                        f"{rule.id} asks for the version, which is not known", "give --version, or --releases"
+                    )
+        if not rules:
+            raise Invalid(f"{app.name} has no rules", "list RuleSets in its watch.rules, or give some with --rules")
+        return rules
+
+    return lambda switch: bound(switch.color, version or switch.version)

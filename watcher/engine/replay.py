@@ -7,13 +7,14 @@ that cannot be answered is, as it would have been in the watch, an `error` of it
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from watcher.core.comparison import Past
-from watcher.core.evaluation import RuleState, advance, evaluation_times, initial, sample_at
-from watcher.core.readings import Answer, Failed, Query
+from watcher.core.evaluation import RuleState, advance, evaluation_times, initial, reading_at, sample_at
+from watcher.core.readings import Answer, Failed, Number, Query
 from watcher.core.references import Stretch, past, queries, stretches
 from watcher.core.rules import BoundRule
 from watcher.engine.watches import Metrics
@@ -47,6 +48,22 @@ def replay(
             state = advance(rule, state, sample)
             states.append(state)
         found[rule.id] = tuple(states)
+    return found
+
+
+def earlier(
+    metrics: Metrics, rules: Sequence[BoundRule], switched_at: float, length: float
+) -> dict[str, tuple[tuple[float, float], ...]]:
+    """Times and numbers of each rule (by id) for so many seconds before a switch. The rules are those of the colour
+    that was live then. Raises Unanswered."""
+    found = {}
+    for rule in rules:
+        step = rule.interval.total_seconds()
+        times = [math.ceil(switched_at) - k * step for k in range(int(length // step), 0, -1)]
+        if times:
+            answer = _ask(metrics, {rule.id: rule.query}, times[0], times[-1], rule.interval)[rule.id]
+            readings = [(at, reading_at(answer, at, rule.reduce)) for at in times]
+            found[rule.id] = tuple((at, one.value) for at, one in readings if isinstance(one, Number))
     return found
 
 

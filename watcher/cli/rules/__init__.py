@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from watcher.cli.rules import lint, schema, show, test
+from watcher.cli.rules import backtest, lint, schema, show, test
 
 group = typer.Typer(no_args_is_help=True, help="Check rule files and try them out.", rich_markup_mode=None)
 
-for _command in (lint, test, schema, show):
+for _command in (lint, test, backtest, schema, show):
     _command.add_to(group)
 
 

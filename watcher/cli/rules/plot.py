@@ -1,0 +1,210 @@
+"""Draws the rules over past switches: one panel for each rule, time since the switch from left to right.
+
+A single switch shows the series, the limit, where nothing was seen, and when the rule was breached; before the switch
+it shows the colour that was live then. Several switches lie over one another, coloured by what is known of them, with
+the gap between good and bad ones. matplotlib is an extra of the package: it is imported here, and draws into a file
+without any display.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from watcher.core.evaluation import BLIND
+from watcher.core.switches import say_time
+from watcher.core.units import format_duration, format_value
+from watcher.core.verdict import Verdict
+
+if TYPE_CHECKING:
+    from watcher.cli.rules.backtest_report import Whole
+    from watcher.core.backtest import RuleSummary, Trial, Tried
+
+# Told apart also by people who see few colours (the palette of Okabe and Ito).
+MARKS = {"good": "#0072B2", "bad": "#D55E00", "": "#7F7F7F"}
+NAMES = {"good": "good release", "bad": "bad release", "": "not said"}
+LIMIT, BREACH, SEPARATES, BLIND_GREY, BEFORE = "#222222", "#C00000", "#009E73", "#BBBBBB", "#999999"
+MOST_PANELS = 40
+WIDTH, HEIGHT = 7.0, 2.9
+
+
+def draw(file: Path, whole: Whole) -> None:
+    """Draw into the file; its suffix says as what. Raises OSError."""
+    rules = whole.summary.rules[:MOST_PANELS]
+    columns = 1 if len(rules) <= 2 else 2
+    rows = -(-len(rules) // columns)
+    figure = Figure(figsize=(WIDTH * max(columns, 1.4), HEIGHT * rows + 1.1), dpi=110, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    single = len(whole.trials) == 1
+    for panel, rule in zip(panels, rules, strict=False):
+        _frame(panel, whole, rule)
+        if single:
+            _single(panel, whole, rule)
+        else:
+            _several(panel, whole, rule)
+        panel.margins(y=0.12)
+        _floor(panel)
+    for panel in panels[len(rules) :]:
+        panel.set_visible(False)
+    figure.suptitle(_title(whole), fontsize=13, fontweight="bold")
+    figure.legend(handles=_legend(whole), loc="outside lower center", ncols=6, fontsize=9, frameon=False)
+    figure.savefig(file)
+
+
+def _title(whole: Whole) -> str:
+    if len(whole.trials) != 1:
+        found = whole.summary
+        said = f"{found.rollbacks} would have been rolled back, {found.false_alarms} of them false alarms"
+        return f"{whole.app.name}: {len(whole.trials)} switches, {said}"
+    (trial,) = whole.trials
+    verdict = trial.judgement.verdict.value
+    if trial.breached_at is not None and trial.judgement.verdict is Verdict.ROLLBACK:
+        verdict += f" after {_minutes_text(trial, trial.breached_at)}"
+    return f"{whole.app.name}: switch to {trial.switch.color} at {say_time(trial.switch.at)} UTC, verdict {verdict}"
+
+
+def _frame(panel: Any, whole: Whole, rule: RuleSummary) -> None:
+    unit = rule.rule.threshold.range[0].unit if rule.rule.threshold else ""
+    panel.set_title(f"{rule.rule.id}   ({rule.rule.limit})", fontsize=10, loc="left")
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(float(value), unit)))
+    panel.yaxis.set_major_locator(MaxNLocator(5))
+    panel.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    panel.tick_params(labelsize=8)
+    panel.set_xlabel("minutes since the switch", fontsize=8)
+    panel.grid(visible=True, linewidth=0.4, color="#DDDDDD")
+    panel.set_axisbelow(True)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+    panel.axvline(0, color=LIMIT, linewidth=1.6)
+    if rule.rule.threshold is not None:
+        low, high = rule.rule.threshold.range
+        for limit in {low.number, high.number}:
+            panel.axhline(limit, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
+    longest = max((trial.planned.until - trial.switch.at for trial in whole.trials), default=60.0)
+    before = max((trial.switch.at - at for trial in whole.trials for at, _ in _earlier(whole, rule)), default=0.0)
+    panel.set_xlim(-max(before, longest * 0.03) / 60, longest * 1.02 / 60)
+
+
+def _single(panel: Any, whole: Whole, rule: RuleSummary) -> None:
+    (trial,) = whole.trials
+    one = _of(trial, rule)
+    earlier = _earlier(whole, rule)
+    _line(panel, trial, earlier, color=BEFORE, linewidth=1.4)
+    points = [(at, value) for at, _, value in one.course if value is not None]
+    _line(panel, trial, points, color=MARKS["good"], linewidth=1.6)
+    past = [(at, value) for at, outcome, value in one.course if outcome == "breach" and value is not None]
+    _line(panel, trial, past, color=BREACH, linewidth=0, marker="o", markersize=3.5)
+    for begin, end in _blind(one):
+        panel.axvspan(_minutes(trial, begin), _minutes(trial, end), color=BLIND_GREY, alpha=0.35, linewidth=0)
+    if one.report.breached_at is not None:
+        at = _minutes(trial, one.report.breached_at)
+        panel.axvline(at, color=BREACH, linewidth=1.6)
+        text = (
+            f" {'rollback' if rule.rule.enforcing else 'breached'} after {_minutes_text(trial, one.report.breached_at)}"
+        )
+        panel.text(at, 0.97, text, transform=panel.get_xaxis_transform(), color=BREACH, fontsize=9, va="top")
+    elif not points:
+        panel.text(0.5, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
+
+
+def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
+    thin = 0.35 if len(whole.trials) > 12 else 0.8
+    drawn = False
+    for trial in sorted(whole.trials, key=lambda one: ("", "good", "bad").index(one.switch.mark)):
+        one = _of(trial, rule)
+        points = [(at, value) for at, _, value in one.course if value is not None]
+        drawn = drawn or bool(points)
+        _line(panel, trial, points, color=MARKS[trial.switch.mark], linewidth=1.2, alpha=thin)
+        breach = one.report.breached_at
+        at_breach = [(at, value) for at, value in points if at == breach]
+        _line(panel, trial, at_breach, color=BREACH, linewidth=0, marker="o", markersize=5)
+    found = rule.separation
+    if found is not None and found.limit is not None and found.good_until is not None and found.bad_from is not None:
+        if math.isfinite(found.good_until) and math.isfinite(found.bad_from):
+            panel.axhspan(found.good_until, found.bad_from, color=SEPARATES, alpha=0.10, linewidth=0)
+        panel.axhline(found.limit, color=SEPARATES, linewidth=1.2, linestyle=(0, (2, 2)))
+    if not drawn:
+        panel.text(0.5, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
+
+
+def _floor(panel: Any) -> None:
+    """Begin at zero where nothing lies below it."""
+    _, high = panel.get_ylim()
+    values = [float(value) for line in panel.get_lines() for value in line.get_ydata()]
+    if high > 0 and min((value for value in values if not math.isnan(value)), default=0.0) >= 0:
+        panel.set_ylim(-0.02 * high, high)
+
+
+def _line(panel: Any, trial: Trial, points: Sequence[tuple[float, float]], **how: Any) -> None:
+    """A line through the finite points, broken where more than two of them are missing."""
+    times = [_minutes(trial, at) for at, value in points if math.isfinite(value)]
+    values = [value for _, value in points if math.isfinite(value)]
+    if not times:
+        return
+    step = min((b - a for a, b in pairwise(times)), default=0.0)
+    xs, ys = [times[0]], [values[0]]
+    for before, at, value in zip(times, times[1:], values[1:], strict=False):
+        if at - before > 2.5 * step:
+            xs.append(math.nan)
+            ys.append(math.nan)
+        xs.append(at)
+        ys.append(value)
+    panel.plot(xs, ys, solid_capstyle="round", **how)
+
+
+def _blind(one: Tried) -> list[tuple[float, float]]:
+    """The stretches in which nothing was seen."""
+    stretches: list[tuple[float, float]] = []
+    width = one.rule.interval.total_seconds()
+    for at, outcome, _ in one.course:
+        if outcome in BLIND:
+            if stretches and at - stretches[-1][1] <= width / 2:
+                stretches[-1] = (stretches[-1][0], at + width / 2)
+            else:
+                stretches.append((at - width / 2, at + width / 2))
+    return stretches
+
+
+def _of(trial: Trial, rule: RuleSummary) -> Tried:
+    return next(one for one in trial.rules if one.rule.id == rule.rule.id)
+
+
+def _earlier(whole: Whole, rule: RuleSummary) -> Sequence[tuple[float, float]]:
+    return whole.earlier.get(rule.rule.id, ())
+
+
+def _minutes(trial: Trial, at: float) -> float:
+    return (at - trial.switch.at) / 60
+
+
+def _minutes_text(trial: Trial, at: float) -> str:
+    return format_duration(timedelta(seconds=round(at - trial.switch.at)))
+
+
+def _legend(whole: Whole) -> list[Any]:
+    limit = Line2D([], [], color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)), label="limit")
+    if len(whole.trials) == 1:
+        (trial,) = whole.trials
+        return [
+            Line2D([], [], color=MARKS["good"], linewidth=1.6, label=f"{trial.switch.color}, after the switch"),
+            Line2D([], [], color=BEFORE, linewidth=1.4, label=f"{trial.switch.previous}, before it"),
+            limit,
+            Line2D([], [], color=BREACH, linewidth=0, marker="o", markersize=4, label="past the limit"),
+            Patch(color=BLIND_GREY, alpha=0.35, label="nothing seen"),
+        ]
+    marks = [mark for mark in ("good", "bad", "") if any(trial.switch.mark == mark for trial in whole.trials)]
+    handles = [Line2D([], [], color=MARKS[mark], linewidth=1.4, label=NAMES[mark]) for mark in marks]
+    handles += [limit, Line2D([], [], color=BREACH, linewidth=0, marker="o", markersize=5, label="breached here")]
+    if any(rule.separation and rule.separation.limit is not None for rule in whole.summary.rules):
+        label = "limit that separates, and its room"
+        handles.append(Line2D([], [], color=SEPARATES, linewidth=1.2, linestyle=(0, (2, 2)), label=label))
+    return handles
