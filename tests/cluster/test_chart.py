@@ -271,7 +271,9 @@ def namespace() -> Iterator[str]:
 @pytest.mark.parametrize("scope", ["cluster", "namespace"])
 def test_a_real_api_server_takes_what_helm_would_install(helm: Helm, namespace: str, scope: str) -> None:
     values = FILES | {"scope": scope, "crd": False}
-    told = helm("install", namespace, str(CHART), "--namespace", namespace, "--dry-run=server", values=values)
+    # Other tests may have installed the kustomization's ClusterRoles, which have the same names.
+    how = ("--namespace", namespace, "--dry-run=server", "--take-ownership")
+    told = helm("install", namespace, str(CHART), *how, values=values)
 
     assert "rollout status deployment/bluegreen-watcher" in told
 
