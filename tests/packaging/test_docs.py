@@ -158,8 +158,9 @@ def complaint_about(command: str) -> str:
             return f"{' '.join(path)} has no option {word}"
         elif takes_value[word] and not sign and words:
             words.pop(0)
-    takes = len(re.findall(r"\{[a-z]+\}", help_of(*path).partition("Options:")[0].partition("\n\n")[0]))
-    return f"{' '.join(path)} takes {takes} arguments" if given > takes else ""
+    usage = help_of(*path).partition("Options:")[0].partition("\n\n")[0]
+    takes = len(re.findall(r"[{[][a-z]+[]}]", usage))
+    return f"{' '.join(path)} takes {takes} arguments" if given > takes and "..." not in usage else ""
 
 
 @every_document
