@@ -31,6 +31,11 @@ SECTIONS = ("prometheus", "lease", "http", "log")
 """The parts of the settings that environment variables can override."""
 
 LARGEST_FILE = 1024 * 1024
+MOST_FILES = 1000
+DATA_LINK = "..data"
+"""What the kubelet moves, in one step, to the new state of a mounted ConfigMap."""
+LOOKS = 3
+"""How often a directory is read when its link moves meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +50,45 @@ class Config:
 
 
 Answer = tuple[Config | None, list[Problem]]
+Texts = tuple[dict[str, str], list[Problem]]
+"""Texts by the names of their files, and what is wrong with files that cannot be read."""
 
 
 class Files:
-    """The directories' files, to be read again and again: what has not changed is not parsed again."""
+    """The directories' files, to be read again and again: what has not changed is not parsed again.
+
+    A change counts once it was seen twice: an editor may be in the middle of writing it, and half a file can be right
+    by itself. A mounted ConfigMap changes at once, behind one link, and counts at once.
+    """
 
     def __init__(self, directories: list[Path], environment: Mapping[str, str]) -> None:
         self._directories, self._environment = directories, environment
-        self._read: tuple[dict[str, str], list[Problem]] | None = None
+        self._read: Texts | None = None
+        self._seen: Texts | None = None
         self._answer: Answer = (None, [])
+        self._had_files = False
 
     def read(self) -> Answer:
         """The same object as before while every file says the same."""
         found = read_texts(self._directories)
-        if found != self._read:
-            self._answer = _understand(*found, self._environment)
+        if self._read is None or (found != self._read and (found == self._seen or self._mounted())):
+            self._answer = _understand(*self._not_emptied(found), self._environment)
             self._read = found
+        self._seen = found
         return self._answer
+
+    def _mounted(self) -> bool:
+        return all((directory / DATA_LINK).is_symlink() for directory in self._directories)
+
+    def _not_emptied(self, found: Texts) -> Texts:
+        """Files that are all gone at once were taken away by accident: a volume that is not mounted, a wrong link."""
+        self._had_files = self._had_files or bool(found[0])
+        if found[0] or not self._had_files:
+            return found
+        problems = [
+            Problem(str(d), 1, 1, "there is no YAML file here any more", "put them back") for d in self._directories
+        ]
+        return found[0], [*found[1], *problems]
 
 
 def read_config(directories: list[Path], environment: Mapping[str, str]) -> Answer:
@@ -126,26 +153,67 @@ def with_environment(settings: Settings, environment: Mapping[str, str]) -> Sett
         raise Invalid(f"{where}: {first['msg']}", "correct the environment variable") from error
 
 
-def read_texts(directories: list[Path]) -> tuple[dict[str, str], list[Problem]]:
+def read_texts(directories: list[Path]) -> Texts:
     """Every YAML file's text by its name. Behind a mounted ConfigMap's `..data` link all come from one state of it."""
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     for directory in directories:
-        if not directory.exists():
-            problems.append(Problem(str(directory), 1, 1, "does not exist", "name a directory with YAML files"))
-            continue
-        data = directory / "..data"
-        root = data.resolve() if data.is_symlink() else directory
-        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix in (".yaml", ".yml"))
-        for file in files:
-            shown = str(directory / file.relative_to(root)) if file != root else str(directory)
-            if any(part.startswith("..") for part in file.relative_to(root).parts) or not file.is_file():
-                continue
-            try:
-                if file.stat().st_size > LARGEST_FILE:
-                    problems.append(Problem(shown, 1, 1, "is over 1 MiB", "split it"))
-                    continue
-                texts[shown] = file.read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(Problem(shown, 1, 1, f"cannot be read ({error})", "make it a readable UTF-8 file"))
+        for _ in range(LOOKS):
+            root = _root(directory)
+            found = _texts_of(directory, root)
+            if _root(directory) == root:  # else the link moved, and what it left may have been half taken away
+                break
+        else:
+            found = {}, [Problem(str(directory), 1, 1, "changes while it is read", "leave it alone for a moment")]
+        texts |= found[0]
+        problems += found[1]
     return texts, problems
+
+
+def _root(directory: Path) -> Path:
+    data = directory / DATA_LINK
+    return data.resolve() if data.is_symlink() else directory
+
+
+def _texts_of(directory: Path, root: Path) -> Texts:
+    """The files below one directory. `root` is where they really lie, `directory` where people know them to lie."""
+    texts: dict[str, str] = {}
+    if not root.exists():
+        gone = "does not exist" if root == directory else f"the link {DATA_LINK} in it leads nowhere"
+        return texts, [Problem(str(directory), 1, 1, gone, "name a directory with YAML files")]
+    problems: list[Problem] = []
+    try:
+        files = _yaml_files(root)
+    except OSError as error:
+        return texts, [Problem(str(directory), 1, 1, f"cannot be listed ({error.strerror})", "make it readable")]
+    for file in files:
+        shown = str(directory / file.relative_to(root)) if file != root else str(directory)
+        if len(texts) == MOST_FILES:
+            problems.append(Problem(shown, 1, 1, f"is one of more than {MOST_FILES} files", "name another directory"))
+            break
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST_FILE + 1)
+            if len(content) > LARGEST_FILE:
+                problems.append(Problem(shown, 1, 1, "is over 1 MiB", "split it"))
+            else:
+                texts[shown] = content.decode()
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            column = error.start - (content.rfind(b"\n", 0, error.start) + 1) + 1
+            what = f"the byte 0x{content[error.start]:02x} is no UTF-8"
+            problems.append(Problem(shown, line, column, what, "write the file as text in UTF-8"))
+        except OSError as error:
+            what = f"cannot be read ({error.strerror or error})"
+            problems.append(Problem(shown, 1, 1, what, "make it readable for the daemon"))
+    return texts, problems
+
+
+def _yaml_files(root: Path) -> list[Path]:
+    """The files that are meant: not the hidden ones that editors and mounts leave."""
+    if root.is_file():
+        return [root]
+    found = (path for path in root.rglob("*") if path.suffix in {".yaml", ".yml"})
+    return sorted(
+        p for p in found if not any(part.startswith(".") for part in p.relative_to(root).parts) and p.is_file()
+    )

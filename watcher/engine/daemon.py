@@ -43,7 +43,8 @@ from watcher.engine.worker import Key, Workers
 log = structlog.get_logger(__name__)
 
 TICK = 0.5
-RELOAD = 5.0
+RELOAD = 4.0
+"""Seconds between two looks at the files; a change counts when it was seen twice, so within 8 s."""
 AFTER_FAILURE = timedelta(seconds=5)
 """How soon a worker that failed in a way nobody foresaw is run again."""
 
