@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.evaluation import RuleState, Sample, fold, initial
+from watcher.core.evaluation import RuleState, Sample, fold, initial, report
 from watcher.core.readings import Failed, NoData, Number, Reading
 from watcher.core.rules import BoundRule
-from watcher.core.verdict import Judgement, Minimum, Verdict, verdict
+from watcher.core.verdict import Judgement, Minimum, Verdict, blindness, verdict
 
 SWITCHED = 1_700_000_000.0
 LETTERS: dict[str, Reading] = {
@@ -177,6 +177,53 @@ def test_an_inconclusive_end_says_what_is_missing() -> None:
         ),
         blind=("http/blind",),
     )
+
+
+DOWN = "Prometheus at http://prometheus:9090 could not be reached: connection refused."
+
+
+def test_what_several_rules_do_not_see_for_the_same_reason_is_said_once() -> None:
+    rules = [bound(name) for name in "abcde"]
+    sample = Sample(SWITCHED + 10, Failed(DOWN), Number(50.0))
+    pairs = [(rule, fold(rule, initial(rule), [sample])) for rule in rules]
+    said = verdict(pairs, switched_at=SWITCHED, at=SWITCHED + 10, ended=False)
+    stand = "could not be evaluated: " + DOWN[:-1]
+    assert said.reasons == (f"5 rules (http/a, http/b, http/c and 2 more) {stand}",)
+    ended = verdict(pairs, switched_at=SWITCHED, at=SWITCHED + 40, ended=True)
+    lead = "gave a result in 0 of 4 evaluations, 3 are needed; at last they"
+    assert ended.reasons == (f"5 rules (http/a, http/b, http/c and 2 more) {lead} {stand}",)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("ppp---", "at the end 2 rules (http/a, http/b) have no data"),
+        ("pppttt", "at the end 2 rules (http/a, http/b) had too little traffic: 49 where at least 50 is needed"),
+        ("pppeee", "at the end 2 rules (http/a, http/b) could not be evaluated: the server did not answer"),
+    ],
+)
+def test_rules_that_saw_enough_and_then_nothing_are_named_together(word: str, said: str) -> None:
+    assert judge((bound("a"), word), (bound("b"), word), due=6, ended=True).reasons == (said,)
+
+
+def test_blindness_is_said_of_the_rules_that_are_blind() -> None:
+    reports = [
+        report(rule, after(rule, word))
+        for rule, word in ((bound("a"), "p-"), (bound("b"), "p"), (bound("c"), "-"), (bound("d"), "e"))
+    ]
+    assert blindness(reports) == (
+        "2 rules (http/a, http/c) have no data",
+        "d could not be evaluated: the server did not answer",
+    )
+
+
+def test_a_breach_that_is_only_observed_says_what_it_would_have_done() -> None:
+    observed, told = bound(mode="observe"), bound(mode="observe", onBreach="notify")
+    assert report(observed, after(observed, "bbbb")).message == (
+        "error-rate was 4.2% (limit 1%) for 30 s; an enforcing watch would have gone back"
+    )
+    assert report(told, after(told, "bbbb")).message == "error-rate was 4.2% (limit 1%) for 30 s"
+    assert judge((observed, "bbbb"), ended=True, due=4).verdict == "pass"
 
 
 @pytest.mark.parametrize(

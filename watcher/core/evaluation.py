@@ -104,6 +104,8 @@ class RuleReport(Model):
     evaluated: int
     breached: bool
     breached_at: float | None
+    detail: str = ""
+    """Of a blind outcome its cause alone, without the rule's name."""
 
 
 def initial(rule: BoundRule) -> RuleState:
@@ -213,7 +215,7 @@ def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -
 
 def _reason(reading: Failed | Several) -> str:
     if isinstance(reading, Failed):
-        return reading.reason
+        return reading.reason.removesuffix(".")
     differ = f" (they differ in {', '.join(reading.labels)})" if reading.labels else ""
     return f"several series where one number is needed{differ}; aggregate them in the query, or say how to reduce them"
 
@@ -275,12 +277,19 @@ def report(rule: BoundRule, state: RuleState) -> RuleReport:
         outcome=Outcome.BREACH if breach else state.outcome,
         value=value if value is not None and math.isfinite(value) else None,
         threshold=rule.limit,
-        message=breach.message if breach else _standing(rule, state),
+        message=_standing(rule, state) if breach is None else breach.message + _instead(rule),
         since=breach.since if breach else state.since,
         evaluated=state.evaluated,
         breached=breach is not None,
         breached_at=breach.at if breach else None,
+        detail=state.detail if state.outcome in BLIND else "",
     )
+
+
+def _instead(rule: BoundRule) -> str:
+    """What a breach would have done, where the watch only observes."""
+    observed = rule.mode == "observe" and rule.on_breach == "rollback"
+    return "; an enforcing watch would have gone back" if observed else ""
 
 
 def _standing(rule: BoundRule, state: RuleState) -> str:

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from watcher.core.evaluation import Outcome, RuleState, evaluations_due, report
+from watcher.core.evaluation import BLIND, Outcome, RuleReport, RuleState, evaluations_due, report
 from watcher.core.rules import BoundRule
+
+NAMED = 3
+"""How many rules a sentence about several names."""
 
 LASTING = 3
 """A watch that has ended does not pass when this many evaluations of a rule were blind at its end."""
@@ -81,28 +84,72 @@ def verdict(
         ]
     else:
         doubts = [_doubt(rule, state) for rule, state in enforcing]
-    reasons = tuple(doubt for doubt in doubts if doubt is not None)
+    reasons = _sentences([doubt for doubt in doubts if doubt is not None])
     if reasons:
         return Judgement(Verdict.INCONCLUSIVE if ended else Verdict.HOLD, reasons, blind=blind)
     count = len(enforcing)
     return Judgement(Verdict.PASS, (f"{count} {'rule passes' if count == 1 else 'rules pass'}",), blind=blind)
 
 
-def _doubt(rule: BoundRule, state: RuleState) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """What keeps a rule from being fine: where it stands, and before it why that matters."""
+
+    report: RuleReport
+    lead: str = ""
+    """`gave a result in 3 of 8 evaluations, 4 are needed`"""
+    ended: bool = False
+
+
+def _doubt(rule: BoundRule, state: RuleState) -> _Doubt | None:
     """What keeps a rule from being fine while the watch runs."""
     if state.blind or state.streak or state.outcome is Outcome.PENDING:
-        return report(rule, state).message
+        return _Doubt(report(rule, state))
     return None
 
 
-def _doubt_at_end(rule: BoundRule, state: RuleState, minimum: Minimum, due: int) -> str | None:
+def _doubt_at_end(rule: BoundRule, state: RuleState, minimum: Minimum, due: int) -> _Doubt | None:
     """What keeps a rule from passing when the watch has ended."""
     needed = minimum.of(due)
     if state.evaluated < needed:
-        return (
-            f"{rule.name} gave a result in {state.evaluated} of {due} evaluations, {needed} are needed; "
-            f"at last {report(rule, state).message}"
-        )
+        few = f"gave a result in {state.evaluated} of {due} evaluations, {needed} are needed"
+        return _Doubt(report(rule, state), few, ended=True)
     if state.streak or state.blind >= LASTING:
-        return f"at the end {report(rule, state).message}"
+        return _Doubt(report(rule, state), ended=True)
     return None
+
+
+def blindness(reports: Sequence[RuleReport]) -> tuple[str, ...]:
+    """Sentences about the rules that see nothing: one for all that see nothing for the same reason."""
+    return _sentences([_Doubt(report) for report in reports if report.outcome in BLIND])
+
+
+def _sentences(doubts: Sequence[_Doubt]) -> tuple[str, ...]:
+    groups: dict[object, list[_Doubt]] = {}
+    for doubt in doubts:
+        said = doubt.report
+        cause = (doubt.lead, doubt.ended, said.outcome, said.detail) if said.outcome in BLIND else said.id
+        groups.setdefault(cause, []).append(doubt)
+    return tuple(_sentence(group) for group in groups.values())
+
+
+def _sentence(doubts: Sequence[_Doubt]) -> str:
+    first = doubts[0]
+    if len(doubts) == 1:
+        message = first.report.message
+        if first.lead:
+            return f"{first.report.id.rpartition('/')[2]} {first.lead}; at last {message}"
+        return f"at the end {message}" if first.ended else message
+    names = [doubt.report.id for doubt in doubts]
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    who = f"{len(names)} rules ({', '.join(names[:NAMED])}{rest})"
+    match first.report.outcome:
+        case Outcome.ERROR:
+            stand = f"could not be evaluated: {first.report.detail}"
+        case Outcome.THIN:
+            stand = f"had too little traffic: {first.report.detail}"
+        case _:
+            stand = f"have {first.report.detail}"
+    if first.lead:
+        return f"{who} {first.lead}; at last they {stand}"
+    return f"at the end {who} {stand}" if first.ended else f"{who} {stand}"

@@ -160,7 +160,7 @@ def test_a_verdict_without_a_report_is_obeyed() -> None:
 
 def test_blindness_holds_and_says_so_and_is_neither_failure_nor_success() -> None:
     story = after_the_flip(Phase.WATCHING).rules_say("hold").time_passes(20).phase_is(Phase.WATCHING)
-    story.says("; blind, so it holds: http/error-rate: error-rate: noData.").telling("blind", "The watch is blind")
+    story.says("; blind, so it holds: error-rate: noData.").telling("blind", "The watch is blind")
     assert story.condition("Blind")
     story.time_passes(600).phase_is(Phase.WATCHING).flips_are("green")
     assert story.status.extended
@@ -203,6 +203,16 @@ def test_a_watch_whose_last_answers_never_come_does_not_pass() -> None:
     story.says("Holds: too little was seen.")
 
 
+def test_a_watch_that_only_observes_ends_with_what_it_would_have_done() -> None:
+    watch = {"duration": "60s", "interval": "10s", "rules": ["http"], "mode": "observe"}
+    story = after_the_flip(Phase.WATCHING, {"watch": watch}, rules=(rule(mode="observe"), rule("http/a")))
+    reports = (report(Outcome.BREACH), report(Outcome.PASS, "http/a"))
+    story.world_is(reading=WatchReading(reports, "pass", ("1 rule passes",), ended=True)).to_the_end()
+    story.phase_is(Phase.COMPLETED).says(
+        "passed its watch; an enforcing watch would have gone back for http/error-rate."
+    )
+
+
 def test_without_rules_the_pods_alone_decide() -> None:
     watch = {"duration": "60s", "interval": "10s"}
     after_the_flip(Phase.WATCHING, {"watch": watch}, rules=()).to_the_end().phase_is(Phase.COMPLETED)
@@ -212,7 +222,7 @@ def test_without_rules_the_pods_alone_decide() -> None:
 
 @pytest.mark.parametrize(
     ("on_breach", "mode", "words"),
-    [("notify", "enforce", "; it only notifies."), ("rollback", "observe", "; it is only observed.")],
+    [("notify", "enforce", "; it only notifies."), ("rollback", "observe", " for 30 s.")],
 )
 def test_a_breach_that_moves_no_traffic_is_told(on_breach: str, mode: str, words: str) -> None:
     story = after_the_flip(Phase.WATCHING, rules=(rule(on_breach=on_breach, mode=mode),))

@@ -20,6 +20,7 @@ from watcher.core.lifecycle.way_back import way_back
 from watcher.core.observed import WatchReading
 from watcher.core.release import Condition, Phase, RuleRecord
 from watcher.core.units import format_duration
+from watcher.core.verdict import blindness
 
 HEARTBEAT = timedelta(seconds=60)
 """How often the rules' values are written to the status while no outcome changes."""
@@ -173,8 +174,8 @@ def _noteworthy(turn: Turn, reading: WatchReading) -> list[Effect]:
         rule = rules.get(report.id)
         if rule is None or not report.breached or rule.enforcing or rule.on_breach == "observe":
             continue
-        but = "it is only observed" if rule.on_breach == "rollback" else "it only notifies"
-        message = f"Rule {report.id} is breached on {turn.colors.to} ({turn.version}): {report.message}; {but}."
+        but = "" if rule.on_breach == "rollback" else "; it only notifies"  # else the report says what it would do
+        message = f"Rule {report.id} is breached on {turn.colors.to} ({turn.version}): {report.message}{but}."
         found.append(Tell(f"breach/{report.id}", "RuleBreached", message, "warning"))
     return found
 
@@ -239,11 +240,12 @@ def _query(turn: Turn, id_: str) -> str:
 
 def _blind(turn: Turn, reading: WatchReading) -> list[str]:
     enforcing = {rule.id for rule in turn.pinned.rules if rule.enforcing}
-    return [
-        f"{r.id}: {r.message or r.outcome}"
-        for r in reading.reports
-        if r.id in enforcing and r.outcome in ("noData", "thin", "error")
-    ]
+    return list(blindness([r for r in reading.reports if r.id in enforcing]))
+
+
+def _would(turn: Turn, id_: str) -> bool:
+    """Whether a breach of the rule is only observed, because the whole watch only observes."""
+    return any(r.id == id_ and r.mode == "observe" and r.on_breach == "rollback" for r in turn.pinned.rules)
 
 
 def _sight(turn: Turn, reading: WatchReading | None, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
@@ -277,7 +279,9 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
         # It recovers or goes back within its limits; neither unready pods nor unseen ones are a pass.
         return turn.stay(*effects, wake=LOOK, **changes)
     if not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass"):
-        message = f"Completed: {turn.version} serves on {turn.colors.to} and passed its watch."
+        would = [r.id for r in reading.reports if r.breached and _would(turn, r.id)] if reading is not None else []
+        but = f"; an enforcing watch would have gone back for {', '.join(would)}" if would else ""
+        message = f"Completed: {turn.version} serves on {turn.colors.to} and passed its watch{but}."
         changes |= {"verdict": "pass"}
         return turn.end(Phase.COMPLETED, "Completed", message, *effects, idle=turn.colors.from_, **changes)
     reasons = reading.reasons if ended and reading is not None else ("the last evaluations got no answer",)
