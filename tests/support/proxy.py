@@ -162,6 +162,7 @@ class Proxy:
         self.closing = threading.Event()
         self.asked: list[Request] = []
         self._rules: list[Rule] = []
+        self._dead = False
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -197,6 +198,20 @@ class Proxy:
             self._rules.append(rule)
         return rule
 
+    def put(self, rule: Rule) -> None:
+        """Put a fault of one's own in the way."""
+        with self._lock:
+            self._rules.append(rule)
+
+    def cut(self) -> None:
+        """Let nothing through any more, and end what passes: so a process that was killed looks from the outside."""
+        with self._lock:
+            self._dead = True
+            left = list(self._open)
+        for each in left:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
     def upstream(self, request: Request) -> socket.socket:
         """A connection on which the server was just asked."""
         server = socket.create_connection(self._server, 10)
@@ -219,6 +234,10 @@ class Proxy:
                 return
             with self._lock:
                 self._open.add(client)
+                dead = self._dead
+            if dead:
+                client.close()
+                continue
             self._begin(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
@@ -227,6 +246,8 @@ class Proxy:
             if request is None:
                 return
             with self._lock:
+                if self._dead:
+                    return
                 self.asked.append(request)
                 rule = next((rule for rule in self._rules if rule.wants(request)), None)
             exchange = Exchange(request, client, self)
