@@ -74,10 +74,11 @@ class Trial:
 
     @property
     def rating(self) -> Rating:
-        """Whether the verdict was right, where it is known what the version was."""
+        """Whether the verdict was right, where it is known what the version was, and where there is a verdict."""
         back = self.judgement.verdict is Verdict.ROLLBACK
         if self.switch.mark == "good":
-            return "false alarm" if back else "right"
+            passes = self.judgement.verdict is Verdict.PASS
+            return "false alarm" if back else "right" if passes else ""
         if self.switch.mark == "bad":
             return "right" if back else "missed"
         return ""

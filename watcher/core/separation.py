@@ -17,6 +17,9 @@ from datetime import timedelta
 from watcher.core.evaluation import BLIND, Outcome, RuleState
 from watcher.core.rules import BoundRule
 
+LEAST_ROOM = 0.01
+"""Levels that differ by less than this share are one: no limit fits between them."""
+
 
 def level(rule: BoundRule, states: Sequence[RuleState]) -> float | None:
     """The number at which the rule's limit would have been reached. None when too few numbers came for any limit to be
@@ -86,7 +89,7 @@ def separate(rule: BoundRule, good: Sequence[float], bad: Sequence[float]) -> Se
     if sign is None:
         return None
     worst = max((sign * one for one in good), default=None)
-    standing_out = [sign * one for one in bad if worst is None or sign * one > worst]
+    standing_out = [sign * one for one in bad if worst is None or _stands_out(sign * one, worst)]
     mildest = min(standing_out, default=None)
     limit = None if worst is None or mildest is None else _between(worst, mildest)
     return Separation(
@@ -97,6 +100,11 @@ def separate(rule: BoundRule, good: Sequence[float], bad: Sequence[float]) -> Se
         caught=len(standing_out),
         limit=None if limit is None else sign * limit,
     )
+
+
+def _stands_out(one: float, worst: float) -> bool:
+    """Whether a level is past another by more than noise in the last digits."""
+    return one > worst and not math.isclose(one, worst, rel_tol=LEAST_ROOM)
 
 
 def _between(low: float, high: float) -> float:

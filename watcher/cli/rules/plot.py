@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 # Told apart also by people who see few colours (the palette of Okabe and Ito).
 MARKS = {"good": "#0072B2", "bad": "#D55E00", "": "#7F7F7F"}
 NAMES = {"good": "good release", "bad": "bad release", "": "not said"}
+COLORS = {"blue": "#0072B2", "green": "#2E8B57"}
 LIMIT, BREACH, SEPARATES, BLIND_GREY, BEFORE = "#222222", "#C00000", "#009E73", "#BBBBBB", "#999999"
 MOST_PANELS = 40
+MOST_LINES = 400
+"""Switches in one panel."""
 WIDTH, HEIGHT = 7.0, 2.9
 
 
@@ -42,7 +46,11 @@ def draw(file: Path, whole: Whole) -> None:
     rules = whole.summary.rules[:MOST_PANELS]
     columns = 1 if len(rules) <= 2 else 2
     rows = -(-len(rules) // columns)
-    figure = Figure(figsize=(WIDTH * max(columns, 1.4), HEIGHT * rows + 1.1), dpi=110, layout="constrained")
+    figure = Figure(
+        figsize=(WIDTH * max(columns, 1.4), HEIGHT * rows + 1.1),
+        dpi=110,
+        layout=ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1),
+    )
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     single = len(whole.trials) == 1
     for panel, rule in zip(panels, rules, strict=False):
@@ -51,8 +59,7 @@ def draw(file: Path, whole: Whole) -> None:
             _single(panel, whole, rule)
         else:
             _several(panel, whole, rule)
-        panel.margins(y=0.12)
-        _floor(panel)
+        _fit(panel, whole, rule)
     for panel in panels[len(rules) :]:
         panel.set_visible(False)
     figure.suptitle(_title(whole), fontsize=13, fontweight="bold")
@@ -63,7 +70,9 @@ def draw(file: Path, whole: Whole) -> None:
 def _title(whole: Whole) -> str:
     if len(whole.trials) != 1:
         found = whole.summary
-        said = f"{found.rollbacks} would have been rolled back, {found.false_alarms} of them false alarms"
+        said = f"{found.rollbacks or 'none'} would have been rolled back"
+        if found.false_alarms:
+            said += f", {found.false_alarms} of them wrongly"
         return f"{whole.app.name}: {len(whole.trials)} switches, {said}"
     (trial,) = whole.trials
     verdict = trial.judgement.verdict.value
@@ -89,18 +98,20 @@ def _frame(panel: Any, whole: Whole, rule: RuleSummary) -> None:
         low, high = rule.rule.threshold.range
         for limit in {low.number, high.number}:
             panel.axhline(limit, color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)))
-    longest = max((trial.planned.until - trial.switch.at for trial in whole.trials), default=60.0)
-    before = max((trial.switch.at - at for trial in whole.trials for at, _ in _earlier(whole, rule)), default=0.0)
+    longest = max(trial.planned.until - trial.switch.at for trial in whole.trials)
+    earliest = (at for points in whole.earlier.values() for at, _ in points)
+    before = whole.trials[0].switch.at - min(earliest, default=whole.trials[0].switch.at)
     panel.set_xlim(-max(before, longest * 0.03) / 60, longest * 1.02 / 60)
 
 
 def _single(panel: Any, whole: Whole, rule: RuleSummary) -> None:
     (trial,) = whole.trials
     one = _of(trial, rule)
+    _say(panel, 0, f"switch to {trial.switch.color}", 0.84, LIMIT)
     earlier = _earlier(whole, rule)
     _line(panel, trial, earlier, color=BEFORE, linewidth=1.4)
     points = [(at, value) for at, _, value in one.course if value is not None]
-    _line(panel, trial, points, color=MARKS["good"], linewidth=1.6)
+    _line(panel, trial, points, color=COLORS[trial.switch.color], linewidth=1.6)
     past = [(at, value) for at, outcome, value in one.course if outcome == "breach" and value is not None]
     _line(panel, trial, past, color=BREACH, linewidth=0, marker="o", markersize=3.5)
     for begin, end in _blind(one):
@@ -108,18 +119,40 @@ def _single(panel: Any, whole: Whole, rule: RuleSummary) -> None:
     if one.report.breached_at is not None:
         at = _minutes(trial, one.report.breached_at)
         panel.axvline(at, color=BREACH, linewidth=1.6)
-        text = (
-            f" {'rollback' if rule.rule.enforcing else 'breached'} after {_minutes_text(trial, one.report.breached_at)}"
-        )
-        panel.text(at, 0.97, text, transform=panel.get_xaxis_transform(), color=BREACH, fontsize=9, va="top")
+        said = "rollback" if rule.rule.enforcing else "breached"
+        _say(panel, at, f"{said} after {_minutes_text(trial, one.report.breached_at)}", 0.97, BREACH)
     elif not points:
-        panel.text(0.5, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
+        panel.text(0.75, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
+
+
+def _say(panel: Any, at: float, text: str, height: float, color: str) -> None:
+    """Text beside a vertical line, on the side where there is room."""
+    low, high = panel.get_xlim()
+    room = at < low + 0.7 * (high - low)
+    where = panel.get_xaxis_transform()
+    panel.text(
+        at, height, f" {text} ", transform=where, color=color, fontsize=9, va="top", ha="left" if room else "right"
+    )
+
+
+def _drawn(trials: Sequence[Trial]) -> list[Trial]:
+    """The switches to draw, what matters most on top: of very many that are alike, only every so many-th."""
+    few = (
+        trials
+        if len(trials) <= MOST_LINES
+        else [
+            one
+            for index, one in enumerate(trials)
+            if one.switch.mark == "bad" or one.breached_at is not None or index % (len(trials) // MOST_LINES + 1) == 0
+        ]
+    )
+    return sorted(few, key=lambda one: ("", "good", "bad").index(one.switch.mark))
 
 
 def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
     thin = 0.35 if len(whole.trials) > 12 else 0.8
     drawn = False
-    for trial in sorted(whole.trials, key=lambda one: ("", "good", "bad").index(one.switch.mark)):
+    for trial in _drawn(whole.trials):
         one = _of(trial, rule)
         points = [(at, value) for at, _, value in one.course if value is not None]
         drawn = drawn or bool(points)
@@ -136,12 +169,16 @@ def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
         panel.text(0.5, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
 
 
-def _floor(panel: Any) -> None:
-    """Begin at zero where nothing lies below it."""
-    _, high = panel.get_ylim()
-    values = [float(value) for line in panel.get_lines() for value in line.get_ydata()]
-    if high > 0 and min((value for value in values if not math.isnan(value)), default=0.0) >= 0:
-        panel.set_ylim(-0.02 * high, high)
+def _fit(panel: Any, whole: Whole, rule: RuleSummary) -> None:
+    """Show every number and the limit with room around; from zero on where nothing lies below it."""
+    values = [value for _, value in _earlier(whole, rule)]
+    values += [value for trial in whole.trials for _, _, value in _of(trial, rule).course if value is not None]
+    if rule.rule.threshold is not None:
+        values += [limit.number for limit in rule.rule.threshold.range]
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(0.0, *finite), max(0.0, *finite)
+    room = 0.12 * (high - low or 1.0)
+    panel.set_ylim(low - (room if low < 0 else room / 5), high + (room if high > 0 else room / 5))
 
 
 def _line(panel: Any, trial: Trial, points: Sequence[tuple[float, float]], **how: Any) -> None:
@@ -195,8 +232,10 @@ def _legend(whole: Whole) -> list[Any]:
     if len(whole.trials) == 1:
         (trial,) = whole.trials
         return [
-            Line2D([], [], color=MARKS["good"], linewidth=1.6, label=f"{trial.switch.color}, after the switch"),
-            Line2D([], [], color=BEFORE, linewidth=1.4, label=f"{trial.switch.previous}, before it"),
+            Line2D(
+                [], [], color=COLORS[trial.switch.color], linewidth=1.6, label=f"{trial.switch.color}, after the switch"
+            ),
+            Line2D([], [], color=BEFORE, linewidth=1.4, label=f"{trial.switch.previous}, before"),
             limit,
             Line2D([], [], color=BREACH, linewidth=0, marker="o", markersize=4, label="past the limit"),
             Patch(color=BLIND_GREY, alpha=0.35, label="nothing seen"),
