@@ -129,7 +129,7 @@ def _without_le(buckets: Expr) -> Iterator[Remark]:
     for part in walk(buckets):
         if not isinstance(part, Aggregation) or not any(one.name.endswith("_bucket") for one in selectors(part)):
             continue
-        if ("le" in part.labels) != (part.grouping == "by"):
+        if ("le" in part.labels) == (part.grouping == "without"):
             yield Remark(
                 "BW406", part.start, "the buckets' bounds are aggregated away", f"write {part.op} by (le) (...)"
             )

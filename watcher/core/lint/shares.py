@@ -76,7 +76,7 @@ def _narrowing(selector: Selector, below: list[Selector]) -> Matcher | None:
 
 
 def _may_be_empty(one: Matcher) -> bool:
-    return not (one.op == "!=" and not one.text) and one.label != "le"
+    return not (one.op == "!=" and not one.text) and not one.variables and one.label != "le"
 
 
 def _blind_while_good(tree: Expr, asked: Asked) -> Iterator[Remark]:
