@@ -84,8 +84,13 @@ def container(directory: str) -> Manifest:
 
 def mounted(directory: str) -> dict[str, str]:
     """The files that the pod sees at its configuration directory, by name."""
+    return mounted_by(only(directory, "Deployment"), directory)
+
+
+def mounted_by(deployment: Manifest, directory: str) -> dict[str, str]:
+    """The same for a Deployment that is not the only one."""
     maps = {one["metadata"]["name"]: one["data"] for one in of_kind(directory, "ConfigMap")}
-    (volume,) = only(directory, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    (volume,) = deployment["spec"]["template"]["spec"]["volumes"]
     files: dict[str, str] = {}
     for source in volume["projected"]["sources"]:
         data = maps[source["configMap"]["name"]]

@@ -242,6 +242,7 @@ def test_each_manifest_is_used_by_a_kustomization() -> None:
         named += [patch["path"] for patch in content.get("patches", ())]
         used |= {(kustomization.parent / name).resolve() for name in named} | {kustomization}
     found = {f for f in ROOT.glob("deploy/**/*.yaml") if not f.is_relative_to(ROOT / "deploy/chart")}
+    found.remove(ROOT / "deploy/overlays/example/release.yaml")  # asked for by hand
 
     assert [str(f.relative_to(ROOT)) for f in found if f.resolve() not in used] == []
 
