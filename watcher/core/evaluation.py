@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple, assert_never
@@ -39,8 +39,7 @@ BLIND = frozenset({Outcome.NO_DATA, Outcome.THIN, Outcome.ERROR})
 """Outcomes that say nothing about the version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What was read for one rule at one evaluation time. `traffic` is None when the rule asks for none, and `past` when
     it compares with nothing; every sample of a watch carries the same past.
     """
@@ -61,9 +60,8 @@ class Breach:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class RuleState:
-    """What is known of one rule after its samples so far."""
+class RuleState(NamedTuple):
+    """What is known of one rule after its samples so far. (A named tuple, because that is the quickest to make.)"""
 
     at: float | None = None
     """The last evaluated time."""
@@ -118,36 +116,40 @@ def advance(rule: BoundRule, state: RuleState, sample: Sample) -> RuleState:
     at = sample.at
     if state.at is not None and at <= state.at:
         return state
-    look = _look(rule, state, sample)
-    outcome = look.outcome
+    outcome, value, detail, seen = _look(rule, state, sample)
     same = outcome is state.outcome
-    real = outcome not in BLIND
-    breaching = outcome is Outcome.BREACH
-    keep = rule.breaches.of if rule.breaches else 0
-    new = RuleState(
-        at=at,
-        outcome=outcome,
-        since=state.since if same else at,
-        run=state.run + 1 if same else 1,
-        value=look.value,
-        detail=look.detail,
-        evaluated=state.evaluated + real,
-        streak=(state.streak + 1 if breaching else 0) if real else state.streak,
-        streak_since=_streak_since(state, at, breaching=breaching) if real else state.streak_since,
-        recent=(*state.recent, (at, breaching))[-keep:] if keep and real else state.recent,
-        blind=0 if real else state.blind + 1,
-        breach=state.breach,
-        seen=look.seen,
-    )
-    if new.breach is None and outcome is not Outcome.PASS and (breach := _breach(rule, new, at)) is not None:
-        return replace(new, breach=breach)
-    return new
-
-
-def _streak_since(state: RuleState, at: float, *, breaching: bool) -> float | None:
-    if not breaching:
-        return None
-    return at if state.streak_since is None else state.streak_since
+    since, run = (state.since, state.run + 1) if same else (at, 1)
+    if outcome in BLIND:
+        new = state._replace(
+            at=at, outcome=outcome, since=since, run=run, value=value, detail=detail, blind=state.blind + 1, seen=seen
+        )
+    else:
+        breaching = outcome is Outcome.BREACH
+        recent = state.recent
+        if rule.breaches is not None:
+            recent = (*recent, (at, breaching))[-rule.breaches.of :]
+        streak, streak_since = 0, None
+        if breaching:
+            streak = state.streak + 1
+            streak_since = at if state.streak_since is None else state.streak_since
+        new = RuleState(
+            at,
+            outcome,
+            since,
+            run,
+            value,
+            detail,
+            state.evaluated + 1,
+            streak,
+            streak_since,
+            recent,
+            0,
+            state.breach,
+            seen,
+        )
+    if outcome is Outcome.PASS or new.breach is not None or (breach := _breach(rule, new, at)) is None:
+        return new
+    return new._replace(breach=breach)
 
 
 def fold(rule: BoundRule, state: RuleState, samples: Sequence[Sample]) -> RuleState:
