@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +14,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from tests.packaging.reference import keys
-from tests.packaging.rendered import ROOT, container, mounted, parse
+from tests.packaging.rendered import ROOT, parse
 from watcher.cli.main import app
 from watcher.cli.release import REFUSALS, Exit
 from watcher.core.application import Spec
@@ -301,22 +300,6 @@ def test_the_examples_images_file_is_one_that_the_embedded_cluster_reads(tmp_pat
     file.write_text(text, "utf-8")
 
     assert Images(file).pull("shop:broken").command[-1] == "raise SystemExit(1)"
-
-
-def test_the_examples_kustomization_sets_image_files_and_the_address_of_prometheus(tmp_path: Path) -> None:
-    (text,) = [b.text for b in blocks(ROOT / "docs/settings.md") if "kind: Kustomization" in b.text]
-    for name in ("deploy", "rules"):
-        shutil.copytree(ROOT / name, tmp_path / "bluegreen-watcher" / name)
-    (tmp_path / "kustomization.yaml").write_text(text, "utf-8")
-    (tmp_path / "watcher.yaml").write_text("kind: Settings\n", "utf-8")
-    (tmp_path / "my-application.yaml").write_text("kind: Application\n", "utf-8")
-
-    directory = str(tmp_path)
-    variables = {row["name"]: row["value"] for row in container(directory)["env"]}
-    assert container(directory)["image"] == "registry.example/bluegreen-watcher:0.1.0"
-    assert variables["WATCHER_PROMETHEUS_URL"] == "http://prometheus.observability.svc:9090"
-    assert {"watcher.yaml", "my-application.yaml", "http.yaml"} <= set(mounted(directory))
-    assert "chatbot-platform.yaml" not in mounted(directory)
 
 
 def test_the_documents_speak_plainly() -> None:
