@@ -196,3 +196,20 @@ def test_the_installed_daemon_reads_the_mounted_files_and_then_asks_for_credenti
     assert done.returncode == 2
     assert f"no usable credentials for Kubernetes in {missing}" in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_what_is_left_out_of_the_image_is_imported_by_nothing_else() -> None:
+    (trimming,) = [line for line in instructions("RUN") if " uninstall " in line and "kubernetes/aio" in line]
+    left_out = set(re.findall(r"[a-z-]+", trimming.partition("--yes")[2].partition("&&")[0]))
+    locked = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements/run.txt").read_text("utf-8"), re.MULTILINE)
+    code = (
+        "import sys, kubernetes.client, kubernetes.config, watcher.cli.run, watcher.engine.daemon\n"
+        "print(*sorted({name.partition('.')[0].replace('_', '-') for name in sys.modules}))\n"
+        "print(*(name for name in sys.modules if name.startswith('kubernetes.aio')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    imported, asynchronous = done.stdout.split("\n")[:2]
+
+    assert left_out <= set(locked)
+    assert not left_out & set(imported.split())
+    assert asynchronous == ""
