@@ -31,8 +31,12 @@ class Layout:
 
     @classmethod
     def default(cls) -> Layout:
-        """The one cluster that a machine has. Not in the cache folder: what lies here is gone after `down`."""
-        return cls(Path("/var/tmp/bluegreen-watcher-cluster"))  # noqa: S108 - made for root alone, mode 0700
+        """The one cluster that a machine has, unless the environment names another folder for another one.
+
+        Not in the cache folder: what lies here is gone after `down`.
+        """
+        home = os.environ.get("CLUSTER_HOME") or "/var/tmp/bluegreen-watcher-cluster"  # noqa: S108 - mode 0700
+        return cls(Path(home).absolute())
 
     @property
     def holder(self) -> Path:
