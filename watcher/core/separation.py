@@ -110,13 +110,13 @@ def _stands_out(one: float, worst: float) -> bool:
 def _between(low: float, high: float) -> float:
     """A limit from `low` (included) to `high` (not included): the middle, by ratio where both have one sign; with as
     few digits as stay between the two."""
-    if math.isinf(low) or math.isinf(high):
-        middle = 2 * low if math.isinf(high) and low > 0 else low
+    if math.isinf(high):
+        middle = low + abs(low)
     elif low * high > 0:
-        middle = math.copysign(math.sqrt(low) * math.sqrt(high), low) if low > 0 else -math.sqrt(low * high)
+        middle = math.copysign(math.sqrt(abs(low)) * math.sqrt(abs(high)), low)
     else:
         middle = low + (high - low) / 2
-    for digits in (2, 3, 6):
+    for digits in (2, 3):
         if low <= (rounded := float(f"{middle:.{digits}g}")) < high:
             return rounded
-    return middle if low <= middle < high else low
+    return low
