@@ -57,8 +57,8 @@ def start(api: Connection) -> Iterator[Start]:
         api.create("/api/v1/namespaces", {"metadata": {"name": "prod"}})
     made: list[Teller] = []
 
-    def begin(*channels: Channel, hands: Hands | None = None) -> Teller:
-        made.append(Teller(hands or Hands(api), lambda: channels))
+    def begin(*channels: Channel, hands: Hands | None = None, lost: Callable[[], None] = lambda: None) -> Teller:
+        made.append(Teller(hands or Hands(api), lambda: channels, lost))
         made[-1].start()
         return made[-1]
 
@@ -168,18 +168,20 @@ def test_a_channel_that_fails_is_tried_again(start: Start, serve: Serve) -> None
     assert set(keys(hook)) == {"5a1ff0/flip/1"}
 
 
-def test_a_channel_that_refuses_for_good_is_not_asked_again(
+def test_a_channel_that_refuses_for_good_is_not_asked_again_and_what_was_lost_is_counted(
     start: Start, serve: Serve, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_: Any, send: Any, __: Any) -> None:
         send(reply(404))
 
     hook, other = serve(refuse), serve(good)
-    teller = start(Channel("team-chat", hook.url), Channel("other", other.url))
+    lost: list[bool] = []
+    teller = start(Channel("team-chat", hook.url), Channel("other", other.url), lost=lambda: lost.append(True))
     teller.tell(RELEASE, FLIP, NOW, None)
     until(lambda: hook.asked and other.asked, "the notifications")
     threading.Event().wait(0.8)  # longer than the first wait between two attempts
     assert len(hook.asked) == 1
+    assert lost == [True], "the other channel's was delivered"
     assert hook.url not in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.packaging.rendered import ROOT, WHOLE_CLUSTER, only, parse
-from watcher.engine.measures import Measures
+from watcher.engine.measures import CONDITIONS, Measures, StandingConditions
 
 COMPONENT = ROOT / "deploy/components/monitoring"
 
@@ -48,6 +48,12 @@ def slow(buckets: str, count: str) -> dict[str, str]:
         f'watcher_rollback_seconds_bucket{{{ONE},le="30.0"}}': buckets,
         f"watcher_rollback_seconds_count{{{ONE}}}": count,
     }
+
+
+def standing(condition: str, one: str, two: str) -> dict[str, str]:
+    """What each of two replicas says of a condition."""
+    about = f'application_namespace="shop",application="shop",condition="{condition}"'
+    return {f"watcher_release_condition{{{pod},{about}}}": values for pod, values in ((ONE, one), (TWO, two))}
 
 
 CASES = [
@@ -126,6 +132,23 @@ CASES = [
     Case("a quick one", "BluegreenWatcherRollbackSlow", slow("0x10 1x40", "0x10 1x40"), 15, False),
     Case("a slow one", "BluegreenWatcherRollbackSlow", slow("0x40", "0x10 1x40"), 15, True),
     Case("a slow one an hour ago", "BluegreenWatcherRollbackSlow", slow("0x80", "0x10 1x80"), 70, False),
+    *(
+        case
+        for alert, condition, minutes in (
+            ("BluegreenWatcherWayBackLost", "WayBackLost", 1),
+            ("BluegreenWatcherNeedsAttention", "NeedsAttention", 1),
+            ("BluegreenWatcherBlind", "Blind", 5),
+        )
+        for case in (
+            Case("nobody is needed", alert, standing(condition, "0x20", "0x20"), 15, False),
+            Case("one replica knows", alert, standing(condition, "0x20", "1x20"), 10, True),
+            Case("not yet for long", alert, standing(condition, "0x20", "1x20"), minutes - 1, False),
+            Case("another condition", alert, standing("Other", "1x20", "1x20"), 15, False),
+            Case("over", alert, standing(condition, "1x10 0x20", "1x10 0x20"), 15, False),
+        )
+    ),
+    Case("all is delivered", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "3x40"}, 20, False),
+    Case("one is lost", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "0x10 1x40"}, 15, True),
 ]
 
 
@@ -173,7 +196,9 @@ def test_each_alert_is_seen_to_fire_and_seen_not_to() -> None:
 
 
 def test_alerts_ask_only_for_what_the_daemon_exports() -> None:
-    families = text_string_to_metric_families(generate_latest(Measures().registry).decode())
+    measures = Measures()
+    measures.registry.register(StandingConditions(lambda: [("shop", "shop")], list))
+    families = list(text_string_to_metric_families(generate_latest(measures.registry).decode()))
     exported = {sample.name for family in families for sample in family.samples} | {
         # Without a label's value no sample is shown.
         f"{family.name}_total"
@@ -184,6 +209,8 @@ def test_alerts_ask_only_for_what_the_daemon_exports() -> None:
 
     assert asked
     assert asked - exported == set()
+    conditions = {label for rule in RULES for label in re.findall(r'condition="([^"]+)"', rule["expr"])}
+    assert conditions == set(CONDITIONS), "each is told of"
     (bound,) = {label for rule in RULES for label in re.findall(r'le="([^"]+)"', rule["expr"])}
     assert f'le="{bound}"' in generate_latest(Measures().registry).decode()
 

@@ -35,7 +35,7 @@ from watcher.engine.clock import Clock, SystemClock
 from watcher.engine.config import Config, Files
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
-from watcher.engine.measures import ActiveColors, Measures
+from watcher.engine.measures import ActiveColors, Measures, StandingConditions
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Metrics, Watches
 from watcher.engine.worker import Key, Workers
@@ -85,7 +85,7 @@ class Daemon:
         self._rescue = Connection(kubeconfig, deadline=3.0, pool=8, may_write=self.leads)
         self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
-        self._teller = Teller(Hands(self._main), self._channels)
+        self._teller = Teller(Hands(self._main), self._channels, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
         self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run)
@@ -104,6 +104,7 @@ class Daemon:
         )
         self._workers.config = config
         self.measures.registry.register(ActiveColors(self.active_colors))
+        self.measures.registry.register(StandingConditions(lambda: self.config.applications, self.releases))
         self._active: dict[Key, frozenset[str]] = {}
         self._active_lock = threading.Lock()
         self._scheduler = BackgroundScheduler(

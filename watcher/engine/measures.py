@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from watcher.core.application import COLORS
+from watcher.core.release import Condition, Release
+
+CONDITIONS = ("NeedsAttention", "Blind", "WayBackLost")
+"""The standing remarks of a Release that somebody should hear of (docs/releases.md)."""
 
 
 class ActiveColors(Collector):
@@ -38,6 +42,52 @@ class ActiveColors(Collector):
         )
 
 
+class StandingConditions(Collector):
+    """What needs somebody right now, by Application, read when it is scraped: so that it is also known while no event
+    tells of it, and whichever replica leads. An Application that needs nobody has zeros.
+    """
+
+    def __init__(
+        self,
+        applications: Callable[[], Iterable[tuple[str, str]]],
+        releases: Callable[[], Iterable[Release]],
+    ) -> None:
+        self._applications, self._releases = applications, releases
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield self._family()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = self._family()
+        found = {(*key, kind): 0 for key in self._applications() for kind in CONDITIONS}
+        for release in self._releases():
+            for condition in filter(_holds, release.status.conditions):
+                key = (release.namespace, release.spec.application, condition.type)
+                if key in found and _matters(release, condition):
+                    found[key] += 1
+        for labels, count in found.items():
+            family.add_metric(labels, count)
+        yield family
+
+    @staticmethod
+    def _family() -> GaugeMetricFamily:
+        return GaugeMetricFamily(
+            "watcher_release_condition",
+            "Releases of an Application of which a condition is true.",
+            labels=["application_namespace", "application", "condition"],
+        )
+
+
+def _holds(condition: Condition) -> bool:
+    return condition.status == "True"
+
+
+def _matters(release: Release, condition: Condition) -> bool:
+    """A Release that has ended needs nobody, except that its way back is promised for a while (S4)."""
+    keep = release.status.keep
+    return not release.phase.terminal or (condition.type == "WayBackLost" and keep is not None and not keep.done)
+
+
 class Measures:
     """What `/metrics` shows."""
 
@@ -61,6 +111,9 @@ class Measures:
         self.leads = Gauge("watcher_leads", "1 in the replica that acts.", registry=self.registry)
         self.watches = Gauge("watcher_watches", "Watches that are running.", registry=self.registry)
         self.late_ticks = Counter("watcher_late_ticks_total", "Ticks that failed or came late.", registry=self.registry)
+        self.undelivered = Counter(
+            "watcher_undelivered_total", "Notifications and Events that were given up.", registry=self.registry
+        )
         self.config_valid = Gauge(
             "watcher_config_valid", "1 when the files in the directory are the ones in force.", registry=self.registry
         )

@@ -40,8 +40,11 @@ class _Message:
 class Teller:
     """One queue, one thread; what cannot be delivered after some tries is logged and dropped."""
 
-    def __init__(self, hands: Hands, channels: Callable[[], Sequence[Channel]]) -> None:
-        self._hands, self._channels = hands, channels
+    def __init__(
+        self, hands: Hands, channels: Callable[[], Sequence[Channel]], lost: Callable[[], None] = lambda: None
+    ) -> None:
+        """`lost` is called for each message that is given up."""
+        self._hands, self._channels, self._lost = hands, channels, lost
         self._queue: queue.Queue[_Message | None] = queue.Queue(MOST_WAITING)
         self._told: set[tuple[str, str]] = set()
         self._stop = threading.Event()
@@ -64,6 +67,7 @@ class Teller:
             self._queue.put_nowait(_Message(about, tell, at, release))
         except queue.Full:
             log.warning("too many messages wait; one is dropped", reason=tell.reason, release=release.name)
+            self._lost()
 
     def stop(self, seconds: float = 2.0) -> None:
         """Deliver what waits, as far as the time goes."""
@@ -114,6 +118,7 @@ class Teller:
             except AdapterError as error:
                 if attempt == TRIES or isinstance(error, Fatal):
                     log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
+                    self._lost()
                     return
                 if self._stop.wait(wait):
                     return
