@@ -8,6 +8,7 @@ earlier it may have been. Times are Unix seconds.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -87,7 +88,8 @@ def changes(known: Timeline) -> list[Change]:
 
 def color_at(known: Timeline, at: float) -> Color | None:
     """The colour that was active at a time: the last one that was seen until then."""
-    return next((color for time, color in reversed(known) if time <= at), None)
+    seen = bisect_right(known, at, key=lambda one: one[0])
+    return known[seen - 1][1] if seen else None
 
 
 def releases_in(found: Sequence[Change], watch: timedelta, step: timedelta) -> list[Switch]:
