@@ -107,7 +107,7 @@ class _Session(BoundedSession):
         try:
             reply = self.exchange(request, within=timeout, limit=MAX_ANSWER_BYTES)
         except AdapterError as error:
-            raise _Trouble(_transport(self._settings.shown, error)) from error
+            raise _Trouble(transport_problem(self._settings.shown, error)) from error
         self.document = _understand(self._settings, reply)
         return _Parsed(self.document)
 
@@ -146,7 +146,7 @@ class Client:
                 timeout=within,  # type: ignore[arg-type]
             )
             warnings = self._session.document.get("warnings") or ()
-            return _rows(result, tuple(_line(self._settings, str(warning)) for warning in warnings), span)
+            return _rows(result, tuple(one_line(self._settings, str(warning)) for warning in warnings), span)
         except _Trouble as trouble:
             return trouble.problem
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
@@ -171,7 +171,7 @@ def _rows(result: Any, warnings: tuple[str, ...], span: Span) -> Rows:
     return Rows(tuple(rows), tuple(histograms), warnings)
 
 
-def _transport(shown: str, error: AdapterError) -> Problem:
+def transport_problem(shown: str, error: AdapterError) -> Problem:
     who = f"Prometheus at {shown}"
     if isinstance(error, Unreachable):
         return Problem(Failed(f"{who} could not be reached: {error}."), Blame.SERVER)
@@ -190,21 +190,21 @@ def _understand(settings: PrometheusSettings, reply: Reply) -> Any:
         target = _place(settings, reply.headers.get("Location", ""))
         what = f"{who} answered {status}, a redirect to {target or 'nowhere'}; redirects are not followed."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.SERVER))
-    document = None if reply.cut else _json(reply.body)
+    document = None if reply.cut else decoded(reply.body)
     if isinstance(document, dict) and document.get("status") == "error":
         raise _Trouble(_refusal(settings, reply, document))
     if reply.status == 200 and reply.cut:
         what = f"{who} answered with more than {MAX_ANSWER_BYTES // 2**20} MiB: the query gives too many series."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.QUERY))
     if reply.status != 200:
-        text = _plain(settings, reply.body)
+        text = plain_text(settings, reply.body)
         transient = reply.status >= 500 or reply.status in _TRANSIENT_STATUSES
         failed = Failed(f"{who} answered {status}{': ' + text if text else ''}.", transient)
         raise _Trouble(Problem(failed, _blame(reply.status)))
     data = document.get("data") if isinstance(document, dict) and document.get("status") == "success" else None
     if not isinstance(data, dict) or data.get("resultType") != "matrix" or not isinstance(data.get("result"), list):
         kind = reply.headers.get("Content-Type", "no content type").partition(";")[0]
-        text = _plain(settings, reply.body)
+        text = plain_text(settings, reply.body)
         what = f"{who} answered {status} with something other than its HTTP API gives ({kind}): {text or 'nothing'}."
         raise _Trouble(Problem(Failed(what, transient=False), Blame.UNCLEAR))
     return document
@@ -214,8 +214,8 @@ def _refusal(settings: PrometheusSettings, reply: Reply, document: Mapping[str, 
     """A `status: error` document. The type counts where there is one: some servers send them with 200."""
     kind = str(document.get("errorType") or "")
     transient = kind in _TRANSIENT_TYPES or reply.status >= 500 or reply.status in _TRANSIENT_STATUSES
-    text = _line(settings, str(document.get("error") or "no reason given"))
-    what = f"Prometheus at {settings.shown} answered {reply.status} ({_line(settings, kind) or 'error'}): {text}."
+    text = one_line(settings, str(document.get("error") or "no reason given"))
+    what = f"Prometheus at {settings.shown} answered {reply.status} ({one_line(settings, kind) or 'error'}): {text}."
     of_the_server = reply.status in _OF_THE_SERVER or kind in {"unavailable", "too_many_requests"}
     return Problem(Failed(what, transient), Blame.SERVER if of_the_server else Blame.QUERY)
 
@@ -226,20 +226,20 @@ def _blame(status: int) -> Blame:
     return Blame.QUERY if status in _OF_THE_QUERY else Blame.UNCLEAR
 
 
-def _json(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
 
 
-def _plain(settings: PrometheusSettings, body: bytes) -> str:
+def plain_text(settings: PrometheusSettings, body: bytes) -> str:
     """The beginning of a page or text as one line, without markup."""
     text = body[:20_000].decode("utf-8", "replace")
-    return _line(settings, re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text))
+    return one_line(settings, re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", text))
 
 
-def _line(settings: PrometheusSettings, text: str) -> str:
+def one_line(settings: PrometheusSettings, text: str) -> str:
     """One line without secrets and control characters, of bounded length: a server's words inside our sentence."""
     text = text[:20_000]
     for secret in settings.secrets():  # before anything is cut off: half a secret would not be recognised
@@ -255,4 +255,4 @@ def _place(settings: PrometheusSettings, location: str) -> str:
     except ValueError:
         return "an address that is none"
     place = parts.netloc.rpartition("@")[2]
-    return _line(settings, (f"{parts.scheme}://{place}" if place else "") + parts.path)
+    return one_line(settings, (f"{parts.scheme}://{place}" if place else "") + parts.path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
 from watcher.core.application import Application, RuleUse
 from watcher.core.binding import Watched, bind
@@ -13,6 +12,7 @@ from watcher.core.lint.checking import SAMPLE, understood
 from watcher.core.lint.files import ApplicationAt, Linted, RuleAt
 from watcher.core.lint.findings import Remark
 from watcher.core.lint.places import Path
+from watcher.core.lint.reach import Scrapes
 from watcher.core.lint.rules import never_fires, too_few_scrapes
 from watcher.core.rules import BoundRule, Rule, apply_override
 from watcher.core.units import Invalid, near_miss
@@ -32,7 +32,7 @@ class Used:
     bound: tuple[BoundRule, ...]
 
 
-def lint_applications(linted: Linted, scrape: timedelta) -> list[Used]:
+def lint_applications(linted: Linted, scrapes: Scrapes) -> list[Used]:
     """Add to `linted` what is wrong between Applications and rules; give the rules that are in force."""
     in_force: list[Used] = []
     for at in linted.applications:
@@ -43,7 +43,7 @@ def lint_applications(linted: Linted, scrape: timedelta) -> list[Used]:
             # A rule named later replaces the same rule named earlier.
             used |= {one.rule_at.id: one for one in _used(linted, at, path, use)}
         for one in used.values():
-            for found, remark in _doubts(one, scrape):
+            for found, remark in _doubts(one, scrapes):
                 one.rule_at.findings.append(at.document.finding(found, remark, one.rule_at.id, in_text=False))
         in_force += used.values()
     return in_force
@@ -99,7 +99,7 @@ def _bound(linted: Linted, app: Application, rule_set: str, rule: Rule) -> tuple
     return bind(found, rule, Watched(values, values, watch.interval, watch.duration, watch.mode))
 
 
-def _doubts(used: Used, scrape: timedelta) -> Iterator[tuple[Path, Remark]]:
+def _doubts(used: Used, scrapes: Scrapes) -> Iterator[tuple[Path, Remark]]:
     """What an Application makes of a rule that the rule by itself is not."""
     watch = used.at.application.spec.watch
     for bound in used.bound:
@@ -112,8 +112,8 @@ def _doubts(used: Used, scrape: timedelta) -> Iterator[tuple[Path, Remark]]:
         if tree is None:
             continue
         if override.window is not None:
-            least = reach.SCRAPES * scrape
-            for remark in too_few_scrapes(used.rule, tree, scrape):
+            least = reach.SCRAPES * scrapes.of(tree)
+            for remark in too_few_scrapes(used.rule, tree, scrapes):
                 if used.rule_at.rule.window >= least:
                     yield (*used.path, "override", "window"), remark
         if override.threshold is not None and template == used.rule.query:

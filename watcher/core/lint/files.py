@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -18,6 +17,7 @@ from watcher.core.application import Application
 from watcher.core.documents import duplicates, read_documents
 from watcher.core.lint.findings import CODES, Finding, Remark
 from watcher.core.lint.places import Document, Path, documents
+from watcher.core.lint.reach import Scrapes
 from watcher.core.lint.rules import check, check_text
 from watcher.core.models import Model
 from watcher.core.rules import Rule, RuleSet
@@ -74,7 +74,7 @@ class Linted:
         return sorted(set(said))
 
 
-def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrape: timedelta) -> Linted:
+def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrapes: Scrapes) -> Linted:
     """Read and check files by name; `kinds` are the documents that may stand in them."""
     linted = Linted()
     read_so_far = []
@@ -93,7 +93,7 @@ def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrape: tim
             if isinstance(model, Application):
                 linted.applications.append(ApplicationAt(model, document))
             elif document.text(("kind",)) == "RuleSet":
-                _rule_set(linted, document, model, scrape)
+                _rule_set(linted, document, model, scrapes)
     for problem in duplicates(one for one in read_so_far if one.name):
         linted.findings.append(
             Finding(problem.file, problem.line, problem.column, "BW001", problem.message, problem.cure)
@@ -115,7 +115,7 @@ def _wrong_placeholders(written: Sequence[Document]) -> Iterator[tuple[int, int]
                     yield document.tree.place(node[0], error.line or 1, error.column or 1)
 
 
-def _rule_set(linted: Linted, document: Document, model: Model | None, scrape: timedelta) -> None:
+def _rule_set(linted: Linted, document: Document, model: Model | None, scrapes: Scrapes) -> None:
     """The rules of one RuleSet, valid or not."""
     name = document.text(("metadata", "name")) or ""
     if isinstance(model, RuleSet):
@@ -131,7 +131,7 @@ def _rule_set(linted: Linted, document: Document, model: Model | None, scrape: t
             continue
         at = RuleAt(f"{name}/{rule.name}", rule, document, path)
         linted.rules.append(at)
-        for note in check(rule, scrape):
+        for note in check(rule, scrapes):
             at.add(note.path, note.remark, in_text=note.at == "text")
 
 

@@ -57,6 +57,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "BW705": Code("warning", "the query is expensive", needs="prometheus"),
         "BW706": Code("error", "the metric's type is another", needs="prometheus"),
         "BW707": Code("error", "the threshold lies above the histogram's top bucket", needs="prometheus"),
+        "BW708": Code("warning", "the query gives nothing for either colour", needs="prometheus"),
         "BW901": Code("warning", "an ignore that silences nothing", fixed=True),
         "BW902": Code("error", "an ignore of a code that there is not, or that cannot be ignored", fixed=True),
     }

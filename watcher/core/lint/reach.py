@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from watcher.core.lint.promql import number_of
 from watcher.core.lint.tokens import Token
-from watcher.core.lint.tree import Call, Expr, Selector, Subquery, bare, below, walk
+from watcher.core.lint.tree import Call, Expr, Selector, Subquery, bare, below, selectors, walk
 
 SCRAPES = 4
 """So many scrapes a window has to hold: two to make a rate of, and one lost or late at either end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scrapes:
+    """How far apart two scrapes are: of the metrics of which it is known, and of all others."""
+
+    default: timedelta
+    known: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def of(self, tree: Expr) -> timedelta:
+        """The longest of what an expression reads."""
+        found = [self.known.get(one.name, self.default) for one in selectors(tree)]
+        return max(found, default=self.default)
+
 
 _PER_SECOND = frozenset({"rate", "increase", "irate", "delta", "idelta", "deriv"})
 

@@ -13,6 +13,7 @@ from watcher.core.lint.checking import understood
 from watcher.core.lint.findings import Remark
 from watcher.core.lint.places import Path
 from watcher.core.lint.queries import Asked, Role
+from watcher.core.lint.reach import Scrapes
 from watcher.core.lint.tree import Expr
 from watcher.core.rules import BoundRule, Rule
 from watcher.core.units import format_duration
@@ -27,8 +28,8 @@ class Note:
     at: Literal["text", "key"] = "text"
 
 
-def check(rule: Rule, scrape: timedelta) -> Iterator[Note]:
-    """Everything doubtful in a rule by itself; `scrape` is the time between two scrapes."""
+def check(rule: Rule, scrapes: Scrapes) -> Iterator[Note]:
+    """Everything doubtful in a rule by itself; `scrapes` says how far apart scrapes are."""
     for path, template in rule.queries():
         tree, found = understood(template)
         yield from (Note(path, remark) for remark in found)
@@ -36,7 +37,7 @@ def check(rule: Rule, scrape: timedelta) -> Iterator[Note]:
             continue
         asked = Asked(_role(path), rule.reduce, rule.traffic is not None, rule.on_no_data == "pass")
         yield from (Note(path, remark) for remark in queries.remarks(tree, asked))
-        yield from (Note(path, remark) for remark in too_few_scrapes(rule, tree, scrape))
+        yield from (Note(path, remark) for remark in too_few_scrapes(rule, tree, scrapes))
         if path == ("query",):
             yield from (Note(path, remark) for remark in shares.remarks(tree, asked))
             yield from (Note(path, remark) for remark in _reaching_back(rule, tree))
@@ -55,8 +56,9 @@ def _role(path: Path) -> Role:
     return "value" if path == ("query",) else "traffic" if path[0] == "traffic" else "part"
 
 
-def too_few_scrapes(rule: Rule, tree: Expr, scrape: timedelta) -> Iterator[Remark]:
+def too_few_scrapes(rule: Rule, tree: Expr, scrapes: Scrapes) -> Iterator[Remark]:
     """Rates over less than it takes to see them. A burn rate chooses its windows by itself."""
+    scrape = scrapes.of(tree)
     least = reach.SCRAPES * scrape
     for one in reach.rate_ranges(tree, rule.window):
         if one.length < least and not (one.is_window and rule.burn_rate is not None):
