@@ -247,6 +247,14 @@ def test_what_cannot_be_meant_is_refused_with_its_name(
     assert said in str(refused.value)
 
 
+def test_the_values_that_the_document_shows_are_taken(chart: Callable[..., dict[Key, Manifest]]) -> None:
+    text = (ROOT / "docs/install.md").read_text("utf-8")
+    (shown,) = parse(text.partition("```yaml values\n")[2].partition("```")[0])
+    found = chart("bluegreen-watcher", shown)
+
+    assert "shop.yaml" in found["ConfigMap", "bluegreen-watcher", "watcher-config"]["data"]
+
+
 def test_another_chart_may_depend_on_it(chart: Callable[..., dict[Key, Manifest]]) -> None:
     assert chart("w", {"global": {"anything": "of others"}})
 
