@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from watcher.adapters.kubernetes.leases import Leases
 ROOT = Path(__file__).resolve().parents[2]
 DAEMON = "bluegreen-watcher"
 """Its Deployment, its namespace when it serves several, and its service account."""
+LABEL = f"--selector=app.kubernetes.io/name={DAEMON}"
 API_PORT = "6443"
 FIRST = ("Namespace", "CustomResourceDefinition")
 """What all else needs."""
@@ -69,6 +71,13 @@ class Daemon:
             described = kubectl("describe", "pods", "-n", self.namespace)
             raise AssertionError(f"{error}\n{described}\n{self.log(20)}") from None
 
+    def configure(self, files: Mapping[str, str]) -> None:
+        """Change files of its ConfigMap, and have the kubelet renew the mounted ones now, not within a minute."""
+        patch = json.dumps({"data": dict(files)})
+        kubectl("patch", "configmap", "watcher-config", "-n", self.namespace, "--patch", patch)
+        stamp = f"renewed-at={time.monotonic()}"
+        kubectl("annotate", "pods", "--overwrite", "-n", self.namespace, LABEL, stamp)
+
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def pods(self) -> dict[str, dict[str, Any]]:
@@ -83,8 +92,7 @@ class Daemon:
 
     def log(self, lines: int = -1) -> str:
         """What its pods have logged; no pod's log when it cannot be had."""
-        selector = f"--selector=app.kubernetes.io/name={DAEMON}"
-        return kubectl("logs", "-n", self.namespace, selector, f"--tail={lines}", "--prefix", check=False)
+        return kubectl("logs", "-n", self.namespace, LABEL, f"--tail={lines}", "--prefix", check=False)
 
     def metric(self, name: str) -> dict[str, float]:
         """The sum of a metric over its series, by pod; of those that answer."""
@@ -99,7 +107,8 @@ class Daemon:
     def refusals(self, namespace: str) -> list[str]:
         """What the API server did not let it do there."""
         lines = self.log().splitlines()
-        return [line for line in lines if "forbidden" in line.lower() and "cannot" in line and namespace in line]
+        said = ("forbidden", "cannot", f"serviceaccount:{self.namespace}:{DAEMON}", namespace)
+        return [line for line in lines if all(word in line for word in said)]
 
     def start_times(self) -> list[tuple[str, float]]:
         """Each pod, and the seconds from its container's start to its readiness, as the cluster saw it."""

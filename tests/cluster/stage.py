@@ -27,10 +27,14 @@ class Platform:
         self.hands = Hands(connection)
 
     def create(self) -> None:
-        """Apply its manifests as they are, all but the namespace and blue's size."""
+        """Apply its manifests as they are, all but the namespace, blue's size, and what it takes of a small node that
+        many scenarios share."""
         objects = manifests.objects()[1:]
         for body in objects:
             body["metadata"]["namespace"] = self.namespace
+            if body["kind"] == "Deployment":
+                (container,) = body["spec"]["template"]["spec"]["containers"]
+                container["resources"]["requests"]["cpu"] = "10m"
             if body["metadata"]["name"] == manifests.DEPLOYMENTS["blue"]:
                 body["spec"]["replicas"] = self.setting.replicas
         apply(*objects)

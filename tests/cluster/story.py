@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,10 @@ class Given:
         role = f"--clusterrole={DAEMON}-jobs"
         kubectl("create", "rolebinding", f"{DAEMON}-jobs", role, account, namespace)
 
+    def quota_for_pods(self, count: int) -> None:
+        """The namespace may have so many pods."""
+        kubectl("create", "quota", "few", f"--hard=pods={count}", "-n", self._scene.namespace)
+
     def a_colour_that_no_node_takes(self, color: str) -> None:
         """From now on its pods find no node; those that run are told to stop."""
         template = {"spec": {"nodeSelector": {"there-is": "no-such-node"}}}
@@ -117,8 +121,8 @@ class When:
 
     def released(self, version: str, image: str | None = None) -> None:
         """Somebody asks for a release of a version."""
-        self._scene.release = self._scene.platform.release(version, image)
-        self._scene.seen.until(lambda: bool(self._scene.seen.now("releases")), "the Release to be seen")
+        asked = self._scene.release = self._scene.platform.release(version, image)
+        self._scene.seen.until(lambda: asked.name in self._scene.seen.now("releases"), "the Release to be seen")
 
     def it_is(self, phase: Phase, seconds: float = 90.0) -> None:
         """The Release comes to this phase."""
@@ -147,6 +151,10 @@ class When:
     def a_person_scales(self, color: str, replicas: int) -> None:
         name = manifests.DEPLOYMENTS[color]
         kubectl("scale", "deployment", name, "-n", self._scene.namespace, f"--replicas={replicas}")
+
+    def the_config_has(self, files: Mapping[str, str]) -> None:
+        """Somebody applies other files."""
+        self._scene.daemon.configure(files)
 
     # -- the surroundings ---------------------------------------------------------------------------------------------
 
@@ -207,12 +215,32 @@ class When:
         """From that moment on nothing of what it sends to the API server arrives; or, with `answers`, all of that and
         nothing of what it is answered. Returns its name.
         """
-        scene = self._scene
-        leader = wait_for_leader(scene.daemon)
-        address = str(scene.daemon.pods()[leader]["status"]["podIP"])
-        scene.cut_off.append((address, answers))
-        self._at(moment, lambda: network("--insert", address, answers=answers), what, seconds)
+        leader = wait_for_leader(self._scene.daemon)
+        self._cut_off_at(moment, [leader], what, seconds, answers)
         return leader
+
+    def all_replicas_are_cut_off_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
+        """As if the API server were gone."""
+        self._cut_off_at(moment, list(self._scene.daemon.pods()), what, seconds, answers=False)
+
+    def _cut_off_at(
+        self, moment: Callable[[Release], bool], pods: Sequence[str], what: str, seconds: float, answers: bool
+    ) -> None:
+        scene = self._scene
+        found = scene.daemon.pods()
+        rows = [(str(found[pod]["status"]["podIP"]), answers) for pod in pods]
+        scene.cut_off += rows
+
+        def cut() -> None:
+            for address, only_answers in rows:
+                network("--insert", address, answers=only_answers)
+
+        self._at(moment, cut, what, seconds)
+
+    def nobody_leads(self) -> None:
+        """Each replica has given up by its own clock."""
+        daemon = self._scene.daemon
+        until(lambda: not any(daemon.metric("watcher_leads").values()), "every replica to give up", 30)
 
     def the_network_heals(self) -> None:
         while self._scene.cut_off:
@@ -246,7 +274,7 @@ class Then:
 
     # -- the Release --------------------------------------------------------------------------------------------------
 
-    def it_ends(self, phase: Phase, reason: str, *says: str, seconds: float = 120.0) -> Release:
+    def it_ends(self, phase: Phase, reason: str, *says: str, seconds: float = 180.0) -> Release:
         """It ends in this phase, for a reason that begins so, and its message says these things."""
         scene = self._scene
         ended = scene.follow(lambda release: release.phase.terminal, "the end of the Release", seconds)
@@ -327,6 +355,13 @@ class Then:
         first, *more = found()
         assert [n for n in more if n.key == first.key] == [], "it was told twice"
         return first
+
+    def the_daemon_says(self, *words: str, valid: bool) -> None:
+        """Every replica knows that its files are (not) valid, and the log says why."""
+        daemon = self._scene.daemon
+        known = {float(valid)}
+        until(lambda: set(daemon.metric("watcher_config_valid").values()) == known, f"the files to be {valid=}", 60)
+        until(lambda: any(all(w in line for w in words) for line in daemon.log().splitlines()), f"the log: {words}")
 
     # -- replicas -----------------------------------------------------------------------------------------------------
 

@@ -58,3 +58,12 @@ def test_a_version_that_fits_no_node(story: Story) -> None:
     story.when.released(GOOD)
 
     failed(story, "Unschedulable", "fits no node", "Insufficient memory")
+
+
+@scenario("quota", deadlines=SHORT)
+def test_a_version_whose_pods_the_quota_forbids(story: Story) -> None:
+    story.given.quota_for_pods(1)
+
+    story.when.released(GOOD)
+
+    failed(story, "PodsNotCreated", "exceeded quota: few", "pods=1")

@@ -117,6 +117,19 @@ def test_a_leader_that_loses_its_network_is_replaced_and_does_nothing_when_it_is
     story.then.the_replicas_flipped(2)
 
 
+@pytest.mark.node
+@scenario("all-cut-off", own_daemon=True, watch=WATCH)
+def test_a_rollback_that_the_api_server_cannot_be_asked_for_is_made_once_when_it_is_back(story: Story) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+
+    story.when.all_replicas_are_cut_off_at(decided, "the verdict")
+    story.when.nobody_leads()
+    story.when.the_network_heals()
+
+    went_back_once(story)
+
+
 @scenario("nobody-there", own_daemon=True, watch=WATCH)
 def test_a_breach_while_no_replica_runs_is_found_by_the_next_one(story: Story) -> None:
     story.given.clients()
