@@ -265,6 +265,12 @@ def test_an_error_of_the_traffic_query_says_so(traffic: Any, why: str) -> None:
     assert report(rule, state).message.startswith(f"error-rate could not be evaluated: {why}")
 
 
+def test_a_server_that_is_down_for_both_queries_is_said_once() -> None:
+    rule, down = bound(traffic=TRAFFIC), Failed("it is down.")
+    state = advance(rule, initial(rule), Sample(START, down, down))
+    assert report(rule, state).message == "error-rate could not be evaluated: it is down"
+
+
 @pytest.mark.parametrize(
     ("keys", "word", "since"),
     [

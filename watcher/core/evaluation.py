@@ -172,7 +172,7 @@ _WITHIN, _PAST = Outcome.PASS, Outcome.BREACH
 
 
 def _look(rule: BoundRule, state: RuleState, sample: Sample) -> _Look:
-    blind = None if rule.traffic_at_least is None else _thin(rule.traffic_at_least, sample.traffic)
+    blind = None if rule.traffic_at_least is None else _thin(rule.traffic_at_least, sample)
     if blind is not None:
         return _Look(*blind, state.seen)
     reading = sample.value
@@ -185,14 +185,16 @@ def _look(rule: BoundRule, state: RuleState, sample: Sample) -> _Look:
     return _Look(_WITHIN if rule.on_no_data == "pass" else Outcome.NO_DATA, None, "no data", state.seen)
 
 
-def _thin(floor: Quantity, traffic: Reading | None) -> tuple[Outcome, None, str] | None:
+def _thin(floor: Quantity, sample: Sample) -> tuple[Outcome, None, str] | None:
     """What too little traffic, or traffic that is not known, makes of an evaluation; None when there is enough."""
+    traffic = sample.traffic
     if isinstance(traffic, Number) and traffic.value >= floor.number:
         return None
     if traffic is None:
         return Outcome.ERROR, None, "its traffic was not asked for"
     if isinstance(traffic, Failed | Several):
-        return Outcome.ERROR, None, f"its traffic: {_reason(traffic)}"
+        # When the server is down, both queries fail alike.
+        return Outcome.ERROR, None, _reason(traffic) if traffic == sample.value else f"its traffic: {_reason(traffic)}"
     amount = traffic.value if isinstance(traffic, Number) else 0.0
     return Outcome.THIN, None, f"{format_value(amount, floor.unit)} where at least {floor} is needed"
 
