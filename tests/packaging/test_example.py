@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -153,3 +155,42 @@ def test_the_release_to_try_is_of_an_image_that_the_document_builds() -> None:
     assert release["metadata"]["namespace"] == NAMESPACE
     assert image == f"chat:{release['spec']['version']}"
     assert f"--tag {image} " in (ROOT / "docs/install.md").read_text("utf-8")
+
+
+def test_each_pod_that_asks_for_it_is_one_target_with_its_labels(tmp_path: Path) -> None:
+    """As Prometheus itself relabels them; Debian's has no discovery by Kubernetes, so what that finds is given here."""
+    found = "__meta_kubernetes_"
+    asks = {
+        f"{found}pod_annotation_prometheus_io_scrape": "true",
+        f"{found}pod_annotation_prometheus_io_port": "8080",
+        f"{found}pod_annotation_prometheus_io_path": "/figures",
+        f"{found}pod_phase": "Running",
+        f"{found}namespace": "prod",
+        f"{found}pod_name": "chat-1",
+        f"{found}pod_label_app": "chat",
+        f"{found}pod_label_color": "blue",
+    }
+    job = scrape_configs()["pods"]
+    del job["kubernetes_sd_configs"]
+    job["static_configs"] = [
+        {"targets": ["10.0.0.1:8080", "10.0.0.1:9999", "10.0.0.1"], "labels": asks},
+        {"targets": ["[fd00::1]:8080"], "labels": asks},
+        {"targets": ["10.0.0.2:8080"], "labels": asks | {f"{found}pod_annotation_prometheus_io_scrape": ""}},
+        {"targets": ["10.0.0.3:8080"], "labels": asks | {f"{found}pod_phase": "Succeeded"}},
+    ]
+    file = tmp_path / "prometheus.json"
+    file.write_text(json.dumps({"scrape_configs": [job]}), "utf-8")
+    command = ["promtool", "check", "service-discovery", "--timeout=1s", str(file), "pods"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+
+    kept = [one["labels"] for one in json.loads(done.stdout) if one["labels"]]
+    assert {one["__address__"] for one in kept} == {"10.0.0.1:8080", "[fd00::1]:8080"}
+    for one in kept:
+        assert one["__metrics_path__"] == "/figures"
+        assert {name: one[name] for name in ("namespace", "pod", "app", "color")} == {
+            "namespace": "prod",
+            "pod": "chat-1",
+            "app": "chat",
+            "color": "blue",
+        }
