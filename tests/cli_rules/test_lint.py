@@ -64,7 +64,7 @@ spec:
     - name: no-le
       query: |
         histogram_quantile(0.99,
-          sum by (code) (rate(seconds_bucket{namespace="{{ namespace }}",color="{{ color }}"}[{{ window }}]))) # 8: no le
+          sum by (code) (rate(seconds_bucket{namespace="{{ namespace }}",color="{{ color }}"}[{{ window }}]))) # 8
       reduce: max
       threshold: {above: 500ms}
 
