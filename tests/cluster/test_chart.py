@@ -268,7 +268,7 @@ def test_lint_finds_nothing(helm: Helm) -> None:
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
-    name = f"chart-{uuid.uuid4().hex[:8]}"
+    name = f"chat-chart-{uuid.uuid4().hex[:8]}"
     kubectl("apply", "--filename", str(ROOT / "deploy/crd.yaml"))
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")

@@ -22,7 +22,7 @@ CRD = f"crd/{RELEASES}"
 @pytest.fixture(scope="module")
 def namespace() -> Iterator[str]:
     """A namespace of the test's own, in a cluster that knows the custom resource as it is here."""
-    name = f"releases-{uuid.uuid4().hex[:8]}"
+    name = f"chat-releases-{uuid.uuid4().hex[:8]}"
     kubectl("apply", "--filename", str(ROOT / "deploy/crd.yaml"))
     kubectl("wait", "--for=condition=Established", CRD, "--timeout=30s")
     kubectl("create", "namespace", name)
@@ -110,7 +110,7 @@ def test_a_status_has_one_condition_of_a_kind_and_colours_that_exist(namespace: 
 def older(namespace: str) -> Iterator[dict[str, Any]]:
     """The custom resource under a name of its own, as it was before it had rules."""
     (crd,) = parse((ROOT / "deploy/crd.yaml").read_text("utf-8"))
-    crd["spec"]["group"] = f"{namespace}.example.com"
+    crd["spec"]["group"] = f"{namespace}.example.test"
     crd["spec"]["names"] = {"kind": "OldRelease", "plural": "oldreleases"}
     crd["metadata"]["name"] = f"oldreleases.{crd['spec']['group']}"
     spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]

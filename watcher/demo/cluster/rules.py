@@ -7,9 +7,9 @@ refuses would teach them wrong:
     has(self.a) == has(oldSelf.a)
     has(self.a) || has(self.b)
 
-What always holds: a rule of any other form is accepted in a CRD and never evaluated; one that speaks of `oldSelf`
-counts only where a value replaces another; and what does not change is not judged anew, so that a status can be written
-of an object that is older than a rule.
+What always holds: a rule of any other form, or below a list, is accepted in a CRD and never evaluated; one that speaks
+of `oldSelf` counts only where a value replaces another; and what does not change is not judged anew, so that a status
+can be written of an object that is older than a rule.
 """
 
 from __future__ import annotations
