@@ -68,7 +68,7 @@ def test_the_daemon_takes_the_mounted_files_and_the_environment_as_they_are(dire
 
     assert problems == []
     assert config is not None
-    assert set(config.rule_sets) == {"http", "resources", "business"}
+    assert set(config.rule_sets) == {pack.stem for pack in (ROOT / "rules").glob("*.yaml")}
     assert ("chatbot-platform-prod", "chatbot-platform") in config.applications
     assert config.settings.http.host == "0.0.0.0"  # noqa: S104 - in a pod, behind a NetworkPolicy
     assert config.settings.prometheus.url == environment(directory)["WATCHER_PROMETHEUS_URL"]
