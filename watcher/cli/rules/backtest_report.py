@@ -150,7 +150,7 @@ def _conclusions(whole: Whole) -> list[str]:
         lines.append(f"{_counted(found.without_data, 'switch', 'es')} without any data: about those nothing is said.")
         if found.data_since is not None and whole.trials[0].without_data:
             lines.append(f"There is no data before {say_time(found.data_since)}.")
-    if not good and not bad:
+    if not any(trial.switch.mark for trial in whole.trials):
         lines.append("Say with --good, --bad or --good-all how the releases were, to learn which limits separate them.")
     return lines
 
