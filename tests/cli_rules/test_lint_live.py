@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.cli_rules.test_lint_docs import Section, as_file, sections
+from tests.core.lint.document import Section, as_file, sections
 from watcher.cli.main import app
 from watcher.core.lint.findings import CODES
 from watcher.demo.platform.prometheus import PrometheusServer, StaticTargets

@@ -84,12 +84,10 @@ class _Parser:
         token = self.next
         if token.kind == "end":
             last = self._words[self._at - 1].start if self._at else 0
-            return Unreadable(last, "the query ends where something should follow", "complete it", end=token.end)
+            return Unreadable(last, "the query ends where something should follow", "complete it")
         if token.is_(")", "]", "}"):
             return Unreadable(token.start, f'this "{token.text}" closes nothing', "take it out, or open it before")
-        return Unreadable(
-            token.start, f"{shown(token.text)} cannot stand here", "correct it", end=max(token.end, token.start + 1)
-        )
+        return Unreadable(token.start, f"{shown(token.text)} cannot stand here", "correct it")
 
     def _take(self) -> Token:
         token = self.next
@@ -222,7 +220,7 @@ class _Parser:
         wanted = 2 if op in WITH_PARAMETER else 1
         if len(args) != wanted:
             problem = f"{op} takes {wanted} argument{'s' if wanted > 1 else ''}, and {len(args)} are given"
-            raise Unreadable(token.start, problem, "correct them", end=end)
+            raise Unreadable(token.start, problem, "correct them")
         height = self._bounded(max(arg.height for arg in args) + 1, token.start)
         return Aggregation(token.start, end, height, op, args, grouping, labels)
 
@@ -261,12 +259,12 @@ class _Parser:
         op = self.next
         if not op.is_(*_MATCHES):
             problem = f"{shown(label.text)} is not compared with anything"
-            raise Unreadable(label.start, problem, f'write {label.text}="..."', end=label.end)
+            raise Unreadable(label.start, problem, f'write {label.text}="..."')
         self._take()
         value = self.next
         if value.kind != "string":
             problem = f"{shown(label.text)} is compared with something other than a text"
-            raise Unreadable(value.start, problem, "put the value in quotes", end=max(value.end, value.start + 1))
+            raise Unreadable(value.start, problem, "put the value in quotes")
         self._take()
         return Matcher(label.text, op.text, value.text, label.start, value.end)
 
@@ -287,7 +285,7 @@ class _Parser:
         range_ = self.next
         if range_.kind not in ("duration", "number"):
             problem = "a range needs a duration with a unit"
-            raise Unreadable(range_.start, problem, 'write one such as "[{{ window }}]" or "[5m]"', end=range_.end + 1)
+            raise Unreadable(range_.start, problem, 'write one such as "[{{ window }}]" or "[5m]"')
         self._take()
         subquery = self.next.is_(":")
         if subquery:
@@ -299,7 +297,7 @@ class _Parser:
             return Subquery(expr.start, end, self._bounded(expr.height + 1, expr.start), expr, range_)
         if not isinstance(expr, Selector) or expr.range_ is not None:
             problem = "only a metric can have a range"
-            raise Unreadable(opening.start, problem, "write a colon for a subquery, as in [5m:]", end=end)
+            raise Unreadable(opening.start, problem, "write a colon for a subquery, as in [5m:]")
         return replace(expr, end=end, range_=range_)
 
     def _offset(self, expr: Expr) -> Expr:
@@ -309,7 +307,7 @@ class _Parser:
         duration = self.next
         if duration.kind not in ("duration", "number") or not isinstance(expr, Selector | Subquery):
             problem = "offset stands behind a metric and before a duration"
-            raise Unreadable(word.start, problem, 'write it as in "x offset 5m"', end=word.end)
+            raise Unreadable(word.start, problem, 'write it as in "x offset 5m"')
         self._take()
         return replace(expr, end=duration.end, offset=duration)
 
@@ -324,5 +322,5 @@ class _Parser:
         elif what.kind != "number":
             raise Unreadable(sign.start, '"@" stands before a time', 'write it as in "x @ start()"')
         if not isinstance(expr, Selector | Subquery):
-            raise Unreadable(sign.start, '"@" stands behind a metric', "take it out", end=end)
+            raise Unreadable(sign.start, '"@" stands behind a metric', "take it out")
         return replace(expr, end=end)

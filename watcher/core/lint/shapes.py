@@ -138,7 +138,7 @@ def _called(expr: Call) -> Range:
         return POSITIVE if inner.low >= 0 else ANY
     if name == "sgn":
         return Range(-1.0, 1.0)
-    bounds = [arg.value if isinstance(arg := bare(one), Number) else math.nan for one in args[1:]]
+    bounds = [found.low if (found := range_of(one)).low == found.high else math.nan for one in args[1:]]
     if name in ("clamp", "clamp_min", "clamp_max") and not any(math.isnan(bound) for bound in bounds):
         low = bounds[0] if name != "clamp_max" else -math.inf
         high = bounds[-1] if name != "clamp_min" else math.inf

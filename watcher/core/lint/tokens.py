@@ -17,12 +17,11 @@ Kind = Literal["ident", "number", "duration", "string", "op", "end"]
 
 
 class Unreadable(Exception):
-    """The text is not PromQL from `start` to `end` on: why, and what to write instead."""
+    """The text is not PromQL at `start`: why, and what to write instead."""
 
-    def __init__(self, start: int, problem: str, cure: str, *, end: int | None = None) -> None:
+    def __init__(self, start: int, problem: str, cure: str) -> None:
         super().__init__(f"{problem}: {cure}")
         self.start = start
-        self.end = start + 1 if end is None else end
         self.problem = problem
         self.cure = cure
 
@@ -92,5 +91,5 @@ def _token(template: str, at: int, *, in_brackets: bool) -> Token:
         return Token("op", match[0], at, match.end())
     char = template[at]
     if char in "\"'`":
-        raise Unreadable(at, "this string is not closed", f"end it with {char}", end=len(template))
+        raise Unreadable(at, "this string is not closed", f"end it with {char}")
     raise Unreadable(at, f"{shown(char)} means nothing in PromQL", "take it out")
