@@ -48,6 +48,11 @@ class Story:
     command: str = ""
     watch: str = "1s"
 
+    @property
+    def idle(self) -> str:
+        """The colour that has made room in the end."""
+        return "blue" if self.been[-1] == "green" else "green"
+
 
 STORIES = (
     Story("completes", GOOD, Phase.COMPLETED, "Completed", ("blue", "green")),
@@ -142,7 +147,7 @@ class Runner:
             if not commanded and found.phase is story.at:
                 ground.hands.command(space, release.name, story.command, {"by": "a test"})
                 commanded = True
-            return found.phase.terminal
+            return found.phase.terminal and ground.ready(space, story.idle) == 0
 
         ground.wait(over, f"the end of {cell}", SECONDS, lambda: _last(ground.read(release)))
         cell.struck = strike is not None and strike.struck.is_set()
@@ -207,13 +212,8 @@ def _complaints(ground: Ground, cell: Cell, release: Release) -> Iterator[str]:
     flips = tuple(flip.to for flip in status.flips)
     if flips != story.been[1:]:
         yield f"the status has the flips {flips}"
-    active, idle = story.been[-1], "blue" if story.been[-1] == "green" else "green"
-    if ground.ready(cell.namespace, active) != 2:
-        yield f"{active} has not its two pods"
-    try:
-        ground.wait(lambda: ground.ready(cell.namespace, idle) == 0, "the idle colour to make room", 40)
-    except TimeoutError:
-        yield f"{idle} was not scaled down"
+    if ground.ready(cell.namespace, story.been[-1]) != 2:
+        yield f"{story.been[-1]} has not its two pods"
 
 
 def _last(release: Release) -> str:
