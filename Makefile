@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SCENARIO ?= errors
 
-.PHONY: help setup demo test test-cluster unit lint format check lock clean
+.PHONY: help setup demo test test-cluster faults unit lint format check lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what each target does
@@ -22,6 +22,9 @@ test: setup ## Lint, types, layers, and all tests of tiers 1 and 2
 
 test-cluster: ## Tier 3: the image in a real Kubernetes, built and started here (root; 20 minutes the first time)
 	@scripts/test-cluster
+
+faults: setup ## Kill the daemon at, and fail, each request that it makes (about 10 minutes)
+	@$(BIN)/python -m tests.faults
 
 unit: setup ## The tests of the pure core only (seconds)
 	@$(BIN)/pytest -q tests/core
