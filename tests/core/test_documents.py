@@ -333,6 +333,32 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
             ['9:13: a second rule is called "a": give each rule a name of its own'],
         ),
         (
+            "      threshold: {above: 1%}\n      burnRate: {objective: 99%, bad: 'x[{{ window }}]', total: "
+            "'y[{{ window }}]'}\n      for: 1m\n      breaches: {count: 1, of: 2}\n",
+            [
+                "9:17: a rule has threshold and burnRate: write exactly one of threshold, compare, burnRate",
+                '11:17: a rule has "for" and "breaches": write one of them',
+            ],
+        ),
+        (
+            "      compare: {tolerance: {relative: 20%, absolute: 1}}\n      onNoData: breach\n"
+            "      traffic: {query: 'x{v=\"{{ version }}\"}', atLeast: 1}\n",
+            [
+                (
+                    '9:17: "onNoData: breach" beside compare would go back when only the past is missing: give the new '
+                    "colour's data a rule with a threshold"
+                ),
+                (
+                    '9:17: "onNoData: breach" without "for" would roll back at the first gap: write how long it must '
+                    'last, as in "for: 2m"'
+                ),
+                (
+                    "10:24: before the switch another version was live, and this asks for the new one's past: "
+                    'take "{{ version }}" out'
+                ),
+            ],
+        ),
+        (
             "      threshold: {above: 1%}\n    - {}\n    - 7\n",
             [
                 '9:7: "name" is missing: add "name: ..."',

@@ -158,7 +158,7 @@ def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorD
         elif _shape(error):
             misshapen.setdefault(id(_find(root, error["loc"])[0]), []).append(error)
         elif error["type"] not in ("extra_forbidden", "missing"):
-            faults.append(_wrong_value(tree, root, error))
+            faults += _wrong_value(tree, root, error)
     return faults + [
         _wrong_shape(root, several) for several in misshapen.values() if not _meant_otherwise(root, several[0], errors)
     ]
@@ -266,16 +266,19 @@ def _members(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _wrong_value(tree: Tree, root: Table, error: ErrorDetails) -> Fault:
+def _wrong_value(tree: Tree, root: Table, error: ErrorDetails) -> list[Fault]:
     cause = error.get("ctx", {}).get("error")
     if not isinstance(cause, Invalid):
         node, key = _find(root, error["loc"])
-        return Fault(*_place(node, key), *_said(error, node))
-    node, key = _find(root, error["loc"] + cause.path)
-    line, column = _place(node, key)
-    if cause.line is not None and cause.column is not None and isinstance(node, Scalar):
-        line, column = tree.place(node, cause.line, cause.column)
-    return Fault(line, column, cause.problem, cause.cure)
+        return [Fault(*_place(node, key), *_said(error, node))]
+    faults = []
+    for one in (cause, *cause.more):
+        node, key = _find(root, error["loc"] + one.path)
+        line, column = _place(node, key)
+        if one.line is not None and one.column is not None and isinstance(node, Scalar):
+            line, column = tree.place(node, one.line, one.column)
+        faults.append(Fault(line, column, one.problem, one.cure))
+    return faults
 
 
 def _place(node: Node, key: Scalar | None) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from watcher.core.models import ApiVersion, Duration, Metadata, Mode, Model, Name, PositiveDuration, Value
 from watcher.core.templates import variables_used
-from watcher.core.units import Invalid, Quantity
+from watcher.core.units import Invalid, Quantity, refuse
 
 Reduce = Literal["max", "min", "sum", "avg"]
 OnBreach = Literal["rollback", "notify", "observe"]
@@ -244,38 +244,39 @@ class Rule(Model):
     """What `watcher rules lint` is to leave alone."""
 
     @model_validator(mode="after")
-    def _one_of_three(self) -> Self:
+    def _keys_agree(self) -> Self:
+        refuse(self._disagreements())
+        return self
+
+    def _disagreements(self) -> Iterator[Invalid]:
         given = [key for key in ("threshold", "compare", "burnRate") if getattr(self, _field(key)) is not None]
         if len(given) != 1:
             problem = f"a rule has {' and '.join(given) if given else 'no threshold, compare or burnRate'}"
             path = (given[1],) if given else ()
-            raise Invalid(problem, "write exactly one of threshold, compare, burnRate", path=path)
-        if self.burn_rate is None:
-            if self.query is None:
-                raise Invalid('"query" is missing', 'add "query: ..."')
-            return self
-        for key in ("query", "window", "warmUp", "reduce"):
-            if _field(key) in self.model_fields_set:
-                raise Invalid(f'"{key}" has no meaning beside burnRate', _BESIDE_BURN_RATE[key], path=(key,))
-        return self
-
-    @model_validator(mode="after")
-    def _keys_agree(self) -> Self:
+            yield Invalid(problem, "write exactly one of threshold, compare, burnRate", path=path)
+        elif self.burn_rate is not None:
+            for key in ("query", "window", "warmUp", "reduce"):
+                if _field(key) in self.model_fields_set:
+                    yield Invalid(f'"{key}" has no meaning beside burnRate', _BESIDE_BURN_RATE[key], path=(key,))
+        elif self.query is None:
+            yield Invalid('"query" is missing', 'add "query: ..."')
         if self.for_ is not None and self.breaches is not None:
-            raise Invalid('a rule has "for" and "breaches"', "write one of them", path=("breaches",))
+            yield Invalid('a rule has "for" and "breaches"', "write one of them", path=("breaches",))
         for key, choice in (("onNoData", self.on_no_data), ("onError", self.on_error)):
             if choice == "breach" and not self.for_:
                 problem = f'"{key}: breach" without "for" would roll back at the first gap'
-                raise Invalid(problem, 'write how long it must last, as in "for: 2m"', path=(key,))
+                yield Invalid(problem, 'write how long it must last, as in "for: 2m"', path=(key,))
         if self.compare is not None:
-            if self.on_no_data == "breach":
-                problem = '"onNoData: breach" beside compare would go back when only the past is missing'
-                raise Invalid(problem, "give the new colour's data a rule with a threshold", path=("onNoData",))
-            for path, query in self.queries():
-                if "version" in variables_used(query):
-                    problem = "before the switch another version was live, and this asks for the new one's past"
-                    raise Invalid(problem, 'take "{{ version }}" out', path=path)
-        return self
+            yield from self._disagree_with_the_past()
+
+    def _disagree_with_the_past(self) -> Iterator[Invalid]:
+        if self.on_no_data == "breach":
+            problem = '"onNoData: breach" beside compare would go back when only the past is missing'
+            yield Invalid(problem, "give the new colour's data a rule with a threshold", path=("onNoData",))
+        for path, query in self.queries():
+            if "version" in variables_used(query):
+                problem = "before the switch another version was live, and this asks for the new one's past"
+                yield Invalid(problem, 'take "{{ version }}" out', path=path)
 
     def queries(self) -> Iterator[tuple[tuple[str, ...], str]]:
         """Every query as written, with the path of its key."""
@@ -307,12 +308,16 @@ class RuleSetSpec(Model):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        seen: set[str] = set()
-        for index, rule in enumerate(self.rules):
-            if rule.name in seen:
-                problem = f'a second rule is called "{rule.name}"'
-                raise Invalid(problem, "give each rule a name of its own", path=("rules", index, "name"))
-            seen.add(rule.name)
+        first: dict[str, int] = {}
+        again = [index for index, rule in enumerate(self.rules) if first.setdefault(rule.name, index) != index]
+        refuse(
+            Invalid(
+                f'a second rule is called "{self.rules[index].name}"',
+                "give each rule a name of its own",
+                path=("rules", index, "name"),
+            )
+            for index in again
+        )
         return self
 
 

@@ -68,8 +68,10 @@ class Invalid(ValueError):
     """What somebody wrote cannot be used. `problem` says why, `cure` what to write instead.
 
     `path` leads from the value that was checked to the part that is wrong; `line` and `column` (from 1) do the same
-    within a text of several lines.
+    within a text of several lines. `more` is what else is wrong with the same value.
     """
+
+    more: tuple[Invalid, ...] = ()
 
     def __init__(
         self,
@@ -86,6 +88,14 @@ class Invalid(ValueError):
         self.path = path
         self.line = line
         self.column = column
+
+
+def refuse(problems: Iterable[Invalid]) -> None:
+    """Raise the first of the problems, with the others as its `more`; do nothing when there is none."""
+    found = tuple(problems)
+    if found:
+        found[0].more = found[1:]
+        raise found[0]
 
 
 @dataclass(frozen=True, slots=True)
