@@ -279,7 +279,7 @@ def test_tests_lie_so_far_apart_that_none_sees_another() -> None:
 def test_tests_that_look_back_over_ages_are_refused() -> None:
     test = one_case().test
 
-    with pytest.raises(Invalid, match="more than 130 years"):
+    with pytest.raises(Invalid, match="span more than 130 years"):
         layout([(test, [bound("x[90y]")])] * 2)
 
 

@@ -119,7 +119,7 @@ def layout(tests: Iterable[tuple[Test, Sequence[BoundRule]]]) -> list[float]:
         starts.append(start)
         free = start + length + sight
         if free > LONGEST_RUN:
-            raise Invalid("the tests together look back over more than 130 years", "test fewer rules at once")
+            raise Invalid("the tests together span more than 130 years", "test fewer at once, or with shorter ranges")
     return starts
 
 

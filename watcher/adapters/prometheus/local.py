@@ -64,7 +64,10 @@ class LocalPrometheus:
         binary = shutil.which("prometheus")
         if binary is None:
             raise NoPrometheus(f"there is no `prometheus` command here: {INSTALL}")
-        self._home = Path(tempfile.mkdtemp(prefix="watcher-prometheus-"))
+        try:
+            self._home = Path(tempfile.mkdtemp(prefix="watcher-prometheus-"))
+        except OSError as error:
+            raise NoPrometheus(f"there is no room for temporary files ({error}): set TMPDIR") from error
         try:
             self._start(binary, self._home)
         except BaseException:

@@ -163,7 +163,7 @@ def _named(config: Config, name: str, namespace: str) -> Application:
     if len(found) == 1:
         return found[0]
     if found:
-        spaces = " or ".join(f"--namespace {app.namespace}" for app in found)
+        spaces = " or ".join(f"--namespace {app.namespace}" for app in sorted(found, key=lambda one: one.namespace))
         raise _stop(f'several Applications are called "{name}": say {spaces}')
     known = sorted({app.name for app in config.applications.values()})
     meant = near_miss(name, known)
@@ -339,6 +339,8 @@ def _run(subject: Subject, sought: Sought, version: str, plot: Path | None, as_j
         print(f"Drawn into {plot}.", file=sys.stderr)
     if stopped:
         raise _stop(stopped)
+    if whole.summary.without_data == len(trials):
+        raise _stop("no rule has data at any of these switches: nothing was learnt")
     raise typer.Exit(WRONG if whole.summary.false_alarms or whole.summary.missed else 0)
 
 

@@ -73,7 +73,8 @@ def _rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
         after = "" if trial.breached_at is None else _after(trial, trial.breached_at)
         reason = "; ".join(trial.judgement.reasons)
         if trial.without_data:
-            reason = "no rule has any data then"
+            failed = [one.report.message for one in trial.rules if one.report.outcome is Outcome.ERROR]
+            reason = failed[0] if failed else "no rule has any data then"
         elif trial.planned.cut:
             cut = _after(trial, trial.planned.until)
             reason = f"{reason} (its watch ends after {cut}: {trial.planned.cut})"
@@ -87,7 +88,9 @@ def _rows(trials: Sequence[Trial]) -> Iterator[list[str]]:
             after,
             known,
             rating.upper(),
-            reason if len(reason) <= LONGEST or len(trials) == 1 else reason[: LONGEST - 3] + "...",
+            reason
+            if len(reason) <= LONGEST or len(trials) == 1 or trial.without_data
+            else f"{reason[: LONGEST - 3]}...",
         ]
 
 
