@@ -62,9 +62,6 @@ class Linted:
     applications: list[ApplicationAt] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
-    def rules_of(self, id_: str) -> list[RuleAt]:
-        return [one for one in self.rules if one.id == id_]
-
     def all(self, looked_at: Sequence[str] = ()) -> list[Finding]:
         """Every finding that nobody silenced, in the order of the files. `looked_at` says what else was there to be
         looked at: "application", "prometheus"; what could not be found without it needs no silence either."""

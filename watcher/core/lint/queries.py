@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watcher.core.lint.findings import Remark
-from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, labels_of
+from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, labels_of, range_of
 from watcher.core.lint.tree import (
     Aggregation,
     Call,
     Expr,
     Matcher,
-    Number,
     Selector,
     Subquery,
     bare,
@@ -117,9 +116,10 @@ def _histograms(tree: Expr) -> Iterator[Remark]:
         if name not in ("histogram_quantile", "quantile_over_time", "quantile"):
             continue
         quantile, series = map(bare, children(expr))
-        if isinstance(quantile, Number) and not 0 <= quantile.value <= 1:
-            problem = f"{quantile.value:g} is no quantile: everything outside of 0 to 1 gives an infinity"
-            cure = f"did you mean {quantile.value / 100:g}?" if 1 < quantile.value <= 100 else "write one such as 0.99"
+        share = range_of(quantile)
+        if share.low == share.high and not 0 <= share.low <= 1:
+            problem = f"{share.low:g} is no quantile: everything outside of 0 to 1 gives an infinity"
+            cure = f"did you mean {share.low / 100:g}?" if 1 < share.low <= 100 else "write one such as 0.99"
             yield Remark("BW407", quantile.start, problem, cure)
         if name == "histogram_quantile":
             yield from _without_le(series)
