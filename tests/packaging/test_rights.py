@@ -21,6 +21,8 @@ spec:
   colors: {blue: {deployment: chatbot-platform-blue}, green: {deployment: chatbot-platform-green}}
   preview: {service: chatbot-platform-preview}
   tests: {smoke: [{http: {path: /healthz}}]}
+  # The service itself as a Job: it never ends, so it is taken away.
+  hooks: {postSwitch: [{name: endless, job: {image: "chat:2.4.0", timeout: 2s}}]}
   previous: {keep: 1s}
 """
 
