@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from watcher.core.lint.checking import understood
+from watcher.core.lint.checking import SAMPLE, understood
 from watcher.core.lint.promql import DEEPEST, LONGEST, parse
 from watcher.core.lint.tokens import TooDeep, Unreadable
 from watcher.core.lint.tree import Aggregation, Binary, Call, Matcher, Selector, Subquery, selectors, walk
-from watcher.core.templates import TemplateError, variables_used
+from watcher.core.templates import TemplateError, render, variables_used
 
 GOOD = [
     "x",
@@ -221,7 +221,7 @@ def test_any_text_ends_in_a_tree_or_in_a_remark_with_a_place(text: str) -> None:
     assert (tree is None) == bool(remarks)
     assert all(0 <= one.start <= len(text) and one.problem and one.cure for one in remarks)
     if tree is not None:
-        promql_parser.parse(text)
+        promql_parser.parse(render(text, SAMPLE))
 
 
 @pytest.mark.parametrize(
