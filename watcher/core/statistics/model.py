@@ -1,0 +1,232 @@
+"""What a reference says of the watch that follows it: learnt once, then held against each newest number.
+
+A look asks four questions of the last numbers (ranks.py): is one number, are most of three, is a fifth of fifteen, is
+the median of fifteen further from what is expected than a watch without a change ever gets? Expected is the level of
+the hour before the switch, and from there the way other days went on at this time, if that served the past watches
+better than a level line. Distances are measured in the noise usual at this hour and lately, and the limits hold for the
+whole watch (extremes.py), shared out equally among the questions (Bonferroni).
+Always holds: equal input gives an equal answer; nothing that was seen after the switch changes what is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isnan, nan, sqrt
+from operator import sub
+from typing import Literal
+
+from watcher.core.statistics.autocorrelation import effective_size
+from watcher.core.statistics.extremes import BURSTS_SEEN, LEVELS_SEEN, limit
+from watcher.core.statistics.history import CHECKS, DAY, MEDIAN, WIDEST, Grid, History, Point, history
+from watcher.core.statistics.ranks import Check, newest
+from watcher.core.statistics.robust import median, spread
+from watcher.core.statistics.shape import Curve, curve, origins_of_other_days
+from watcher.core.statistics.student import upper_quantile
+
+LONGEST = 7 * DAY + 7200
+"""How much of the past is learnt from."""
+
+STRIDE = 1 / 3
+"""A past watch begins every so many hours."""
+
+LEAST_WATCHES = 24
+"""With fewer past watches their largest deviations say nothing about a tail."""
+
+SINGLE = 2.0
+"""One number alone has to lie so many times further out than the worst one of all past watches."""
+
+Way = Literal["shape", "level", "short"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far above and below what is expected one check may lie."""
+
+    above: float
+    below: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One check of one look."""
+
+    check: Check
+    high: float
+    low: float
+    expected: float
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    grid: Grid
+    tail: tuple[float, ...]
+    """The last numbers before the switch: a check that looks further back than the switch begins with them."""
+    level: float
+    course: tuple[float, ...]
+    """What is expected, from MEDIAN.middle steps before the switch on."""
+    reaches: Mapping[Check, Reach]
+    way: Way
+    watches: int
+    """How many past watches the limits come from."""
+
+    def expected(self, cell: int) -> float:
+        return self.course[max(0, min(cell + MEDIAN.middle, len(self.course) - 1))]
+
+    def look(self, seen: Sequence[Point]) -> list[Seen]:
+        """Judge the newest of the numbers since the switch (in the order of their times, at least one)."""
+        now = max(0, self.grid.cell(seen[-1][0]))
+        cells = self._last_cells(seen, now)
+        found = []
+        for check, reach in self.reaches.items():
+            high, low = newest(cells, check)
+            found.append(Seen(check, high, low, self.expected(now - check.middle), reach))
+        return found
+
+    def _last_cells(self, seen: Sequence[Point], now: int) -> list[float]:
+        cells = [nan] * WIDEST
+        for back, value in enumerate(reversed(self.tail)):
+            place = WIDEST - 1 - (now + 1 + back)
+            if place >= 0:
+                cells[place] = value
+        for at, value in reversed(seen):
+            place = WIDEST - 1 - (now - self.grid.cell(at))
+            if place < 0:
+                break
+            if place < WIDEST and isnan(cells[place]):
+                cells[place] = value
+        return cells
+
+
+def prepare(points: Sequence[Point], step: float, watch: float, rate: float, sides: int) -> Reference | None:
+    """Learn from a reference; None when it is too short to say anything.
+
+    `step` and `watch` are seconds: between two numbers, and of the watch for which `rate` is the probability of a false
+    alarm. `sides` is 2 when both an increase and a decrease count.
+    """
+    past = history(points, step, LONGEST)
+    end = len(past.values)
+    level = past.level(end)
+    if level is None:
+        return None
+    horizon = max(1, round(watch / step))
+    share = rate / (len(CHECKS) * sides)
+    found = _learnt(past, level, horizon, share)
+    if found is None:
+        found = _short(past, level, horizon, share)
+    course, reaches, way, watches = found
+    tail = tuple(past.values[-WIDEST:])
+    return Reference(past.grid, tail, level, course, reaches, way, watches)
+
+
+Found = tuple[tuple[float, ...], dict[Check, Reach], Way, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """A watch of the past, in which nothing was changed, or the real one."""
+
+    origin: int
+    level: float
+    curve: Curve | None
+    noise: float
+
+
+def _learnt(past: History, level: float, horizon: int, share: float) -> Found | None:
+    """From past watches, if there are enough of them."""
+    end = len(past.values)
+    stride = max(1, round(STRIDE * past.steps_per_hour))
+    overall = past.noise(0, end) or 0.0
+    watches = []
+    for origin in range(end - horizon, past.steps_per_hour + WIDEST, -stride):
+        one = past.level(origin)
+        if one is not None:
+            watches.append(_watch(past, origin, one, horizon, overall))
+    if len(watches) < LEAST_WATCHES:
+        return None
+    now = _watch(past, end, level, horizon, overall)
+    shaped = [watch for watch in watches if watch.curve is not None]
+    way: Way = "level"
+    if (
+        now.curve is not None
+        and len(shaped) >= LEAST_WATCHES
+        and _off(past, shaped, horizon, True) < _off(past, shaped, horizon, False)
+    ):
+        way, watches = "shape", shaped
+    course = [level + moved for moved in now.curve] if way == "shape" and now.curve else [level] * (horizon + 7)
+    reaches = {}
+    for check in CHECKS:
+        ups, downs = _largest(past, watches, check, horizon, way == "shape")
+        reaches[check] = Reach(now.noise * _limit(check, ups, share), now.noise * _limit(check, downs, share))
+    return tuple(course), reaches, way, len(watches)
+
+
+def _limit(check: Check, maxima: Sequence[float], share: float) -> float:
+    found = max(0.0, limit(maxima, share, LEVELS_SEEN if check == MEDIAN else BURSTS_SEEN))
+    return max(found, SINGLE * max(maxima)) if check.of == 1 else found
+
+
+def _watch(past: History, origin: int, level: float, horizon: int, overall: float) -> _Watch:
+    days = origins_of_other_days(past, origin, horizon)
+    hour = past.steps_per_hour
+    lately = past.noise(origin - 2 * hour, origin)
+    usual = [one for day in days if (one := past.noise(day - hour, day + horizon)) is not None]
+    lately = overall if lately is None else lately
+    here = (lately + (sum(usual) / len(usual) if usual else lately)) / 2
+    return _Watch(origin, level, curve(past, origin, horizon, days), (here + overall / 2) or 1e-300)
+
+
+def _off(past: History, watches: Sequence[_Watch], horizon: int, shaped: bool) -> float:
+    """How far off the expectation was on average."""
+    total, count = 0.0, 0
+    for watch in watches:
+        for quarter in (1, 2, 3, 4):
+            step = quarter * horizon // 4 - 1
+            value = past.smooth[watch.origin + step - MEDIAN.middle] - watch.level
+            if shaped and watch.curve is not None:
+                value -= watch.curve[step]
+            if not isnan(value):
+                total += abs(value)
+                count += 1
+    return total / count if count else inf
+
+
+def _largest(
+    past: History, watches: Sequence[_Watch], check: Check, horizon: int, shaped: bool
+) -> tuple[list[float], list[float]]:
+    """The largest deviation up and down of each past watch, in units of its noise."""
+    ranks = past.ranks[check]
+    skip = MEDIAN.middle - check.middle
+    ups, downs = [], []
+    for watch in watches:
+        high = ranks.high[watch.origin : watch.origin + horizon]
+        low = ranks.low[watch.origin : watch.origin + horizon]
+        if shaped and watch.curve is not None:
+            moved = watch.curve[skip : skip + horizon]
+            top, bottom = max(map(sub, high, moved)), min(map(sub, low, moved))
+        else:
+            top, bottom = max(high), min(low)
+        if top > -inf:
+            ups.append((top - watch.level) / watch.noise)
+            downs.append((watch.level - bottom) / watch.noise)
+    return ups, downs
+
+
+def _short(past: History, level: float, horizon: int, share: float) -> Found:
+    """From the numbers themselves, when the past is too short to hold enough watches: a prediction interval.
+
+    The spread of each check, Student's t for as many independent samples as there are, and all looks at once
+    (Bonferroni): level +- t s sqrt(1 + 1/n) (Hahn and Meeker, "Statistical Intervals", section 4.7).
+    """
+    present = [value for value in past.values if not isnan(value)]
+    size = effective_size(present)
+    middle = median(present)
+    deviation = max(spread(present), sqrt(sum((v - middle) ** 2 for v in present) / len(present)))
+    reaches = {}
+    for check in CHECKS:
+        looks = max(1.0, horizon / check.of)
+        t = upper_quantile(share / looks, max(1.0, size - 1))
+        reach = t * deviation * sqrt(1 + 1 / size)
+        reaches[check] = Reach(reach + max(0.0, middle - level), reach + max(0.0, level - middle))
+    return tuple([level] * (horizon + MEDIAN.middle)), reaches, "short", 0
