@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from watcher.core.application import Application
-from watcher.core.binding import bind_rules
+from watcher.core.binding import bind_rules, binding_problems
 from watcher.core.rules import RuleSet
 from watcher.core.units import Invalid
 
@@ -89,3 +89,36 @@ def test_what_cannot_be_bound_is_named_with_its_cure(rules: list[object], proble
 def test_without_any_rule_set_the_error_says_that_none_is_loaded() -> None:
     with pytest.raises(Invalid, match="none is loaded"):
         bind_rules(application(["http"]), {}, "green", "blue", "2.4.1")
+
+
+def test_everything_that_cannot_be_bound_is_said_once_with_its_path() -> None:
+    use = {"ruleSet": "http", "override": {"traffic": {"atLeast": 5}, "threshold": {"above": 2}}}
+    rules = ["http", "htpp", {"ruleSet": "http", "rule": "error"}, use]
+    at = ("spec", "watch", "rules")
+    assert [(found.problem, found.path) for found in binding_problems(application(rules), {"http": HTTP})] == [
+        ('there is no RuleSet "htpp"', (*at, 1, "ruleSet")),
+        ('RuleSet "http" has no rule "error"', (*at, 2, "rule")),
+        ('rule http/errors: "errors" asks for no traffic', (*at, 3, "override", "traffic")),
+        ('rule http/latency: "latency" asks for no traffic', (*at, 3, "override", "traffic")),
+    ]
+    assert binding_problems(application(["http"]), {"http": HTTP}) == []
+
+
+def test_a_burn_rate_that_does_not_fit_into_the_watch_is_said_at_its_entry() -> None:
+    window = "[{{ window }}]"
+    burning = {"name": "burn", "burnRate": {"objective": "99.9%", "bad": f"x{window}", "total": f"y{window}"}}
+    body = {
+        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
+        "kind": "RuleSet",
+        "metadata": {"name": "slo"},
+        "spec": {"rules": [burning]},
+    }
+    sets = {"slo": RuleSet.model_validate_json(json.dumps(body))}
+    (found,) = binding_problems(application(["slo"], duration="2m"), sets)
+    assert found.path == ("spec", "watch", "rules", 0)
+    assert str(found) == (
+        "rule slo/burn: no pair of burn rate windows fits into a watch of 2m: "
+        "watch for 5m20s or more, or write a threshold on the share of bad events"
+    )
+    bound = bind_rules(application(["slo"], duration="20m"), sets, "green", "blue", "2")
+    assert [rule.id for rule in bound] == ["slo/burn-5m-1m", "slo/burn-10m-1m"]

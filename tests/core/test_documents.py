@@ -15,6 +15,7 @@ from watcher.core import yamltree
 from watcher.core.documents import MOST_PROBLEMS, Documents, duplicates, read_documents
 from watcher.core.models import API_VERSION, Metadata, Model
 from watcher.core.rules import RuleSet
+from watcher.core.units import Invalid
 
 HEAD = f"apiVersion: {API_VERSION}\nkind: RuleSet\nmetadata: {{name: http}}\n"
 GOOD = f"""\
@@ -97,6 +98,17 @@ def in_spec(text: str) -> list[str]:
 
 def in_rule(text: str) -> list[str]:
     return said(HEAD + "spec:\n  rules:\n    - name: a\n      query: up\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [((), "2:1"), (("spec", "rules", 0, "for"), "13:12"), (("spec", "rules", 1, "nothing"), "14:7")],
+)
+def test_what_is_wrong_with_a_part_of_a_good_document_is_said_at_that_part(
+    path: tuple[str | int, ...], place: str
+) -> None:
+    (document,) = read(GOOD).items
+    assert str(document.problem(Invalid("no", "yes", path=path))) == f"f.yaml:{place}: no: yes"
 
 
 def test_a_good_file_is_read() -> None:
@@ -333,16 +345,20 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
             ['9:13: a second rule is called "a": give each rule a name of its own'],
         ),
         (
-            "      threshold: {above: 1%}\n      burnRate: {objective: 99%, bad: 'x[{{ window }}]', total: "
-            "'y[{{ window }}]'}\n      for: 1m\n      breaches: {count: 1, of: 2}\n",
+            (
+                "      threshold: {above: 1%}\n      burnRate: {objective: 99%, bad: 'x[{{ window }}]', total: "
+                "'y[{{ window }}]'}\n      for: 1m\n      breaches: {count: 1, of: 2}\n"
+            ),
             [
                 "9:17: a rule has threshold and burnRate: write exactly one of threshold, compare, burnRate",
                 '11:17: a rule has "for" and "breaches": write one of them',
             ],
         ),
         (
-            "      compare: {tolerance: {relative: 20%, absolute: 1}}\n      onNoData: breach\n"
-            "      traffic: {query: 'x{v=\"{{ version }}\"}', atLeast: 1}\n",
+            (
+                "      compare: {tolerance: {relative: 20%, absolute: 1}}\n      onNoData: breach\n"
+                "      traffic: {query: 'x{v=\"{{ version }}\"}', atLeast: 1}\n"
+            ),
             [
                 (
                     '9:17: "onNoData: breach" beside compare would go back when only the past is missing: give the new '
