@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from cluster.layout import binaries
+from cluster.layout import binaries, kubernetes_version
 from tests.cluster.waiting import kubectl
 from tests.packaging.chart import CHART
 from tests.packaging.rendered import ONE_NAMESPACE, ROOT, WHOLE_CLUSTER, Manifest, parse, render
@@ -67,7 +67,8 @@ def chart(helm: Helm) -> Callable[..., dict[Key, Manifest]]:
     """The chart's objects."""
 
     def template(namespace: str, values: Values | None = None, *, source: Path = CHART) -> dict[Key, Manifest]:
-        text = helm("template", "bluegreen-watcher", str(source), "--namespace", namespace, values=values or {})
+        for_ = ("--namespace", namespace, "--kube-version", kubernetes_version())
+        text = helm("template", "bluegreen-watcher", str(source), *for_, values=values or {})
         found = {key(one): plain(one) for one in parse(text) if one}
         assert len(found) == sum(1 for one in parse(text) if one), "an object is there twice"
         return found
@@ -287,7 +288,8 @@ def test_a_real_api_server_takes_what_helm_would_install(helm: Helm, namespace: 
 
 
 def test_a_real_api_server_takes_every_object_of_the_chart(helm: Helm, namespace: str) -> None:
-    text = helm("template", "bluegreen-watcher", str(CHART), "--namespace", namespace, values=FILES)
+    for_ = ("--namespace", namespace, "--kube-version", kubernetes_version())
+    text = helm("template", "bluegreen-watcher", str(CHART), *for_, values=FILES)
     told = kubectl("apply", "--dry-run=server", "--filename=-", stdin=text).splitlines()
 
     assert len(told) == sum(1 for one in parse(text) if one)
