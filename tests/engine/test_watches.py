@@ -225,6 +225,21 @@ def test_a_query_that_is_left_unanswered_is_an_error(one: Set) -> None:
     watches.stop()
 
 
+def test_an_answer_that_cannot_be_judged_blinds_its_rule_and_not_the_watch(one: Set) -> None:
+    class Text(dict[float, float]):
+        def get(self, key: float, default: Any = None) -> Any:
+            return "no number"
+
+    one.follow(A, rule("http/odd"), rule("http/good"))
+    one.metrics.failing = {"q(http/odd)": Series((Row({}, Text()),))}
+    one.at(1)
+    assert one.outcomes() == {"http/odd": "error", "http/good": "pass"}
+    assert one.says().verdict == "hold"
+    one.metrics.failing = {}
+    one.at(2)
+    assert one.outcomes() == {"http/odd": "pass", "http/good": "pass"}
+
+
 def test_a_watch_that_still_waits_for_an_answer_is_not_asked_again(one: Set) -> None:
     one.follow(A, rule())
     one.follow(B, rule("http/other"), begun=0.5)
@@ -428,6 +443,19 @@ def test_while_the_past_cannot_be_asked_for_a_comparison_is_an_error_and_the_oth
     one.at(4)
     assert [span for span in one.new if span[0] == ("green(http/p99)",)] == [(("green(http/p99)",), 1, 4)]
     assert one.outcomes() == {"http/errors": "pass", "http/p99": "pass"}
+
+
+def test_a_past_that_cannot_be_understood_is_an_error(one: Set) -> None:
+    one.follow(A, compared())
+    one.metrics.failing = {"blue(http/p99)": Series((Row({}, None),))}  # type: ignore[arg-type]
+    one.at(1)
+    assert one.says().reports[0].message == (
+        "p99 could not be evaluated: what it compares with: understanding it failed: AttributeError"
+    )
+    one.metrics.failing = {}
+    one.at(2)
+    one.at(3)
+    assert one.outcomes() == {"http/p99": "pass"}
 
 
 def test_a_slow_past_delays_no_other_rule(one: Set) -> None:

@@ -224,8 +224,10 @@ class Watches:
                 pending[key] -= 1
                 last = pending[key] == 0
             if last:
-                self._conclude(key, watch, now)
-                watch.asking = False
+                try:
+                    self._conclude(key, watch, now)
+                finally:
+                    watch.asking = False
 
     def _answers(self, batch: Sequence[Query], start: float, end: float, step: timedelta) -> dict[str, Answer]:
         """An answer to every query, whatever the adapter does."""
@@ -242,7 +244,11 @@ class Watches:
     def _take(entry: _Rule, times: list[float], answers: Mapping[str, Answer], ids: Mapping[str, str]) -> None:
         traffic_query = entry.rule.traffic_query
         traffic = answers[ids[traffic_query]] if traffic_query is not None else None
-        entry.take(times, answers[ids[entry.rule.query]], traffic)
+        try:
+            entry.take(times, answers[ids[entry.rule.query]], traffic)
+        except Exception as error:
+            log.exception("a rule could not be judged; it is blind", rule=entry.rule.id)
+            entry.take(times, Failed(f"judging its answer failed: {type(error).__name__}"), None)
 
     def _recall(self, key: Key, watch: _Watch, entries: Sequence[tuple[_Rule, list[float]]], now: float) -> None:
         """Ask what comparisons compare with. It is the same whenever it is asked, so nobody has to write it down."""
@@ -258,7 +264,7 @@ class Watches:
                 for index, several in asked.items():
                     found[index].append((stretch, {q.id: answers[f"{index}/{q.id}"] for q in several}))
             for index, (entry, times) in enumerate(entries):
-                known = past(entry.rule, found[index])
+                known = _known(entry.rule, found[index])
                 if isinstance(known, Failed):
                     entry.take(times, Failed(f"what it compares with: {known.reason}", known.transient), None)
                 else:
@@ -292,6 +298,15 @@ class Watches:
             watch.reading = after
         if before is None or _said(before) != _said(after):
             self._told(key)
+
+
+def _known(rule: BoundRule, answered: Sequence[tuple[Stretch, Mapping[str, Answer]]]) -> Past | Failed:
+    """What a rule compares with, whatever the answers are."""
+    try:
+        return past(rule, answered)
+    except Exception as error:
+        log.exception("the past of a comparison could not be understood", rule=rule.id)
+        return Failed(f"understanding it failed: {type(error).__name__}")
 
 
 def _next_due(watch: _Watch, now: float) -> float:
