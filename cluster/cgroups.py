@@ -17,6 +17,10 @@ from cluster.layout import Layout
 
 MOUNTED = Path("/sys/fs/cgroup")
 PARENT = "k8s.io"
+WEIGHTS = {"cpu/" + PARENT + "/cpu.shares": 10240, PARENT + "/cpu.weight": 1000}
+"""Of all pods together, in either hierarchy: ten times that of one process outside. They compete with every part of the
+cluster, every test and whatever else the machine does, one by one, and would have the share of a single process.
+"""
 EMPTY_WITHIN = 10.0
 """Seconds for the kernel to let go of groups whose processes were just ended."""
 
@@ -26,6 +30,16 @@ def hierarchies() -> Iterator[Path]:
     for folder in (MOUNTED, *sorted(MOUNTED.glob("*/"))):
         if (folder / "cgroup.procs").exists() and (folder == MOUNTED or not (MOUNTED / "cgroup.procs").exists()):
             yield folder
+
+
+def make() -> None:
+    """Make the group that all containers will be in, and give it its weight. One that is there stays as it is."""
+    for name, weight in WEIGHTS.items():
+        path = MOUNTED / name
+        if (path.parent.parent / "cgroup.procs").exists():
+            with suppress(OSError):  # there already, or not to be had on this machine
+                path.parent.mkdir()
+                path.write_text(f"{weight}\n", "utf-8")
 
 
 def remove(layout: Layout) -> None:

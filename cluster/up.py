@@ -92,6 +92,7 @@ def _up(layout: Layout, images: Sequence[Path]) -> None:
     # Not every machine has overlayfs; without it each container gets a copy of its image's files.
     snapshotter = "overlayfs" if held.can_overlay(layout.home) else "native"
     parts.write_config(layout, snapshotter)
+    cgroups.make()
     run = _Starting(layout, held)
 
     etcd = run.start("etcd", parts.etcd(layout, found))

@@ -27,14 +27,16 @@ class Platform:
         self.hands = Hands(connection)
 
     def create(self) -> None:
-        """Apply its manifests as they are, all but the namespace, blue's size, and what it takes of a small node that
-        many scenarios share."""
+        """Apply its manifests as they are, all but the namespace, blue's size, and what lets many scenarios share one
+        small node: each takes less of it, and its probes have patience with a busy one.
+        """
         objects = manifests.objects()[1:]
         for body in objects:
             body["metadata"]["namespace"] = self.namespace
             if body["kind"] == "Deployment":
                 (container,) = body["spec"]["template"]["spec"]["containers"]
-                container["resources"]["requests"]["cpu"] = "10m"
+                container["resources"]["requests"]["cpu"] = "40m"
+                container["readinessProbe"]["timeoutSeconds"] = container["livenessProbe"]["timeoutSeconds"] = 5
             if body["metadata"]["name"] == manifests.DEPLOYMENTS["blue"]:
                 body["spec"]["replicas"] = self.setting.replicas
         apply(*objects)
