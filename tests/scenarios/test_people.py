@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.acting import GOOD, Selector, ask, condition, events, kubectl, watcher
 from watcher.core.release import Phase, Release
@@ -28,6 +30,20 @@ def switch_by_hand(stage: Stage, color: str) -> None:
     """What the guide does: kubectl patch."""
     patch = f'{{"spec":{{"selector":{{"color":"{color}"}}}}}}'
     kubectl(stage, "patch", "service", APPLICATION, "-p", patch)
+
+
+def exported(stage: Stage, condition: str) -> float:
+    """What the daemon's /metrics says of a condition of the Application."""
+    with urllib.request.urlopen(f"{stage.page}metrics", timeout=5) as answer:  # noqa: S310 - http, always
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    (value,) = (
+        sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "watcher_release_condition"
+        and (sample.labels["application"], sample.labels["condition"]) == (APPLICATION, condition)
+    )
+    return float(value)
 
 
 # -- S3: a selector that a person moved is respected ------------------------------------------------------------------
@@ -75,6 +91,8 @@ def test_a_cold_way_back_is_shouted_about_and_a_rollback_warms_it_before_it_flip
         stage.wait_for(
             lambda: any(e["reason"] == "WayBackLost" for e in events(stage, "Release", release.name)), "its Event"
         )
+        stage.wait_for(lambda: exported(stage, "WayBackLost") == 1, "its metric, which an alert asks for")
+        assert exported(stage, "NeedsAttention") == 0
         assert stage.active() == "green"
         ready: list[int] = []
         stage.hands.command(NAMESPACE, release.name, "rollback", {"by": "ada"})
