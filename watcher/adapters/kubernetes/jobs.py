@@ -271,7 +271,7 @@ def _pod(raw: Mapping[str, Any]) -> views.Pod:
 def _allowed(error: Fatal, namespace: str) -> str:
     """The refusal, with its cure where it is one of rights."""
     text = str(error)
-    if "403" in text and "jobs" in text:
+    if 'resource "jobs"' in text:  # as the authorizer puts it; a quota's refusal is a 403 too
         return (
             f"the daemon may not run Jobs in {namespace}: bind ClusterRole bluegreen-watcher-jobs to it there "
             f"(docs/applications.md) ({text})"
