@@ -36,8 +36,6 @@ NAMES = {"good": "good release", "bad": "bad release", "": "not said"}
 COLORS = {"blue": "#0072B2", "green": "#2E8B57"}
 LIMIT, BREACH, SEPARATES, BLIND_GREY, BEFORE = "#222222", "#C00000", "#009E73", "#BBBBBB", "#999999"
 MOST_PANELS = 40
-MOST_LINES = 400
-"""Switches in one panel."""
 WIDTH, HEIGHT = 7.0, 2.9
 
 
@@ -136,17 +134,8 @@ def _say(panel: Any, at: float, text: str, height: float, color: str) -> None:
 
 
 def _drawn(trials: Sequence[Trial]) -> list[Trial]:
-    """The switches to draw, what matters most on top: of very many that are alike, only every so many-th."""
-    few = (
-        trials
-        if len(trials) <= MOST_LINES
-        else [
-            one
-            for index, one in enumerate(trials)
-            if one.switch.mark == "bad" or one.breached_at is not None or index % (len(trials) // MOST_LINES + 1) == 0
-        ]
-    )
-    return sorted(few, key=lambda one: ("", "good", "bad").index(one.switch.mark))
+    """The switches to draw, what matters most on top."""
+    return sorted(trials, key=lambda one: ("", "good", "bad").index(one.switch.mark))
 
 
 def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
