@@ -12,7 +12,7 @@ import random
 import time
 from typing import Any
 
-from watcher.core.comparison import Past, PastWindow
+from watcher.core.comparison import Past, PastWindow, learn
 from watcher.core.evaluation import Sample, advance, initial, sample_at
 from watcher.core.readings import Answer, Row, Series
 from watcher.core.rules import BoundRule
@@ -82,7 +82,9 @@ def compared() -> tuple[BoundRule, Past]:
         PastWindow(name, "blue", tuple((float(at), chance.uniform(0.4, 0.6)) for at in range(360)))
         for name in compare["with"]
     )
-    return rule(99, compare=compare), Past(windows)
+    made = rule(99, compare=compare)
+    assert made.compare is not None
+    return made, learn(made.compare, windows)
 
 
 def best(work: Any) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcher.core.comparison import Compared, Past, PastWindow, Unknown, judge
+from watcher.core.comparison import Compared, PastWindow, Point, Unknown, judge, learn
 from watcher.core.rules import BoundCompare
 
 
@@ -32,8 +33,10 @@ def window(*values: float, name: str = "before", origin: str = "blue") -> PastWi
     return PastWindow(name, origin, tuple((float(at), value) for at, value in enumerate(values)))
 
 
-def past(*windows: PastWindow, missing: tuple[str, ...] = ()) -> Past:
-    return Past(windows, missing)
+def judged(
+    held: BoundCompare, windows: Sequence[PastWindow], numbers: Sequence[Point], missing: Sequence[str] = ()
+) -> Compared | Unknown:
+    return judge(held, learn(held, windows, missing), numbers)
 
 
 def seen(*values: float) -> list[tuple[float, float]]:
@@ -69,26 +72,26 @@ NOISY = window(*[0.4, 0.6] * 10)
 def test_a_breach_is_past_both_tolerances_and_the_usual_spread(
     keys: dict[str, Any], reference: PastWindow, now: float, breaching: bool
 ) -> None:
-    found = judge(compare(**keys), past(reference), seen(now))
+    found = judged(compare(**keys), [reference], seen(now))
     assert isinstance(found, Compared)
     assert found.breaching is breaching
 
 
 def test_a_breach_stands_out_against_every_window() -> None:
     busy = window(*[0.9] * 9, name="yesterday", origin="green, which had the traffic")
-    found = judge(compare(), past(CALM, busy), seen(1.0))
+    found = judged(compare(), [CALM, busy], seen(1.0))
     assert isinstance(found, Compared)
     assert not found.breaching
     assert found.low == pytest.approx(0.4)
     assert found.high == pytest.approx(1.08)
-    assert judge(compare(), past(CALM, busy), seen(1.09)).breaching  # type: ignore[union-attr]
+    assert judged(compare(), [CALM, busy], seen(1.09)).breaching  # type: ignore[union-attr]
 
 
 def test_the_level_now_is_that_of_the_last_numbers_so_one_spike_is_none() -> None:
-    found = judge(compare(), past(CALM), seen(0.5, 0.5, 0.5, 9.0, 0.5))
+    found = judged(compare(), [CALM], seen(0.5, 0.5, 0.5, 9.0, 0.5))
     assert isinstance(found, Compared)
     assert (found.level, found.breaching) == (0.5, False)
-    later = judge(compare(), past(CALM), seen(*[0.5] * 50, 0.9, 0.9, 0.9))
+    later = judged(compare(), [CALM], seen(*[0.5] * 50, 0.9, 0.9, 0.9))
     assert isinstance(later, Compared)
     assert later.breaching
 
@@ -102,24 +105,24 @@ def test_the_level_now_is_that_of_the_last_numbers_so_one_spike_is_none() -> Non
     ],
 )
 def test_it_says_the_level_the_range_and_whose_numbers_they_are(direction: str, said: str) -> None:
-    found = judge(
-        compare(direction=direction), past(CALM, missing=("yesterday: no data of either colour",)), seen(0.48)
-    )
+    found = judged(compare(direction=direction), [CALM], seen(0.48), ["yesterday: no data of either colour"])
     assert isinstance(found, Compared)
     assert found.said == said
 
 
 @pytest.mark.parametrize(
-    ("reference", "reason"),
+    ("windows", "missing", "reason"),
     [
-        (past(missing=("lastWeek: no data of either colour",)), "lastWeek: no data of either colour"),
-        (past(window()), "before has no numbers on blue"),
-        (past(window(1.0)), "before has 1 number on blue"),
-        (past(window(*[1.0] * 4)), "before has 4 numbers on blue"),
+        ([], ["lastWeek: no data of either colour"], "lastWeek: no data of either colour"),
+        ([window()], [], "before has no numbers on blue"),
+        ([window(1.0)], [], "before has 1 number on blue"),
+        ([window(*[1.0] * 4)], [], "before has 4 numbers on blue"),
     ],
 )
-def test_without_enough_of_a_past_there_is_no_answer(reference: Past, reason: str) -> None:
-    assert judge(compare(), reference, seen(1.0)) == Unknown(f"nothing to compare with: {reason}")
+def test_without_enough_of_a_past_there_is_no_answer(
+    windows: list[PastWindow], missing: list[str], reason: str
+) -> None:
+    assert judged(compare(), windows, seen(1.0), missing) == Unknown(f"nothing to compare with: {reason}")
 
 
 numbers = st.floats(-1e6, 1e6)
@@ -131,8 +134,8 @@ def test_the_order_of_the_past_makes_no_difference_and_looking_twice_gives_the_s
 ) -> None:
     shuffled = reference[:]
     random.shuffle(shuffled)
-    first = judge(compare(direction="both"), past(window(*reference)), seen(*now))
-    again = judge(compare(direction="both"), past(window(*shuffled)), seen(*now))
+    first = judged(compare(direction="both"), [window(*reference)], seen(*now))
+    again = judged(compare(direction="both"), [window(*shuffled)], seen(*now))
     assert first == again
     assert isinstance(first, Compared)
     assert first.breaching == (not first.low <= first.level <= first.high)

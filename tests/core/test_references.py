@@ -14,7 +14,7 @@ from watcher.core.binding import bind_rules
 from watcher.core.comparison import Past, PastWindow
 from watcher.core.evaluation import Outcome, Sample, advance, initial, report, sample_at
 from watcher.core.readings import Answer, Failed, NoData, Number, Row, Series
-from watcher.core.references import MOST_POINTS, Stretch, past, queries, stretches
+from watcher.core.references import MOST_POINTS, Stretch, past, queries, stretches, window
 from watcher.core.rules import BoundRule, Rule, RuleSet
 
 API = "watcher.bluegreen.dev/v1alpha1"
@@ -52,28 +52,32 @@ def flat(stretch: Stretch, value: float) -> Series:
     return Series((Row({}, dict.fromkeys(stretch.times(), value)),))
 
 
-def gather(made: BoundRule, *answers: Mapping[str, float | Answer]) -> Past | Failed:
-    """The past, when each stretch in turn is answered so; a number is a flat series, what is left out is no data."""
-    answered: list[tuple[Stretch, dict[str, Answer]]] = []
+def answered(made: BoundRule, *answers: Mapping[str, float | Answer]) -> list[tuple[Stretch, dict[str, Answer]]]:
+    """Each stretch with its answers; a number is a flat series, what is left out is no data."""
+    found: list[tuple[Stretch, dict[str, Answer]]] = []
     for stretch, given in zip(stretches(made, SWITCHED), answers, strict=True):
         whole: dict[str, Answer] = {query.id: NoData() for query in queries(made, stretch.reference)}
         assert set(given) <= set(whole)
         for id_, answer in given.items():
             whole[id_] = flat(stretch, answer) if isinstance(answer, float) else answer
-        answered.append((stretch, whole))
-    return past(made, answered)
+        found.append((stretch, whole))
+    return found
+
+
+def gather(made: BoundRule, *answers: Mapping[str, float | Answer]) -> Past | Failed:
+    """What is learnt when each stretch in turn is answered so."""
+    return past(made, answered(made, *answers))
 
 
 def one_window(made: BoundRule, answers: Mapping[str, float | Answer]) -> PastWindow:
-    found = gather(made, answers)
-    assert isinstance(found, Past)
-    (window,) = found.windows
-    assert found.missing == ()
-    return window
+    ((stretch, whole),) = answered(made, answers)
+    found = window(made, stretch, whole)
+    assert isinstance(found, PastWindow)
+    return found
 
 
-def values(window: PastWindow) -> set[float]:
-    return {value for _, value in window.points}
+def values(found: PastWindow) -> set[float]:
+    return {value for _, value in found.points}
 
 
 # -- the stretches ----------------------------------------------------------------------------------------------------
@@ -139,21 +143,21 @@ YESTERDAY = {"with": ["yesterday"]}
 
 
 def test_before_takes_the_colour_that_was_live() -> None:
-    window = one_window(rule({"with": ["before"]}), {"value/blue": 0.5})
-    assert (window.name, window.origin, values(window), len(window.points)) == ("before", "blue", {0.5}, 90)
+    found = one_window(rule({"with": ["before"]}), {"value/blue": 0.5})
+    assert (found.name, found.origin, values(found), len(found.points)) == ("before", "blue", {0.5}, 90)
 
 
 def test_what_the_watcher_saw_live_decides_first() -> None:
     answers = {"value/blue": 1.0, "value/green": 2.0, "live/blue": 0.0, "live/green": 1.0}
     traffic: dict[str, float | Answer] = {"traffic/blue": 100.0, "traffic/green": 50.0}
-    window = one_window(rule(YESTERDAY, traffic=TRAFFIC), answers | traffic)
-    assert (window.origin, values(window)) == ("green, as the watcher saw", {2.0})
+    found = one_window(rule(YESTERDAY, traffic=TRAFFIC), answers | traffic)
+    assert (found.origin, values(found)) == ("green, as the watcher saw", {2.0})
 
 
 def test_else_the_colour_that_had_the_traffic() -> None:
     answers: dict[str, float | Answer] = {"value/blue": 1.0, "value/green": 2.0}
-    window = one_window(rule(YESTERDAY, traffic=TRAFFIC), answers | {"traffic/blue": 100.0, "traffic/green": 1.0})
-    assert (window.origin, values(window)) == ("blue, which had the traffic", {1.0})
+    found = one_window(rule(YESTERDAY, traffic=TRAFFIC), answers | {"traffic/blue": 100.0, "traffic/green": 1.0})
+    assert (found.origin, values(found)) == ("blue, which had the traffic", {1.0})
 
 
 def test_a_switch_within_the_window_is_followed() -> None:
@@ -163,9 +167,9 @@ def test_a_switch_within_the_window_is_followed() -> None:
     half = len(times) // 2
     early, late = (Series((Row({}, dict.fromkeys(part, 100.0)),)) for part in (times[:half], times[half:]))
     answers: dict[str, float | Answer] = {"value/blue": 1.0, "value/green": 2.0}
-    window = one_window(made, answers | {"traffic/blue": early, "traffic/green": late})
-    assert window.origin == "blue and green, which had the traffic"
-    assert window.points == tuple((at, 1.0 if at < times[half] else 2.0) for at in times)
+    found = one_window(made, answers | {"traffic/blue": early, "traffic/green": late})
+    assert found.origin == "blue and green, which had the traffic"
+    assert found.points == tuple((at, 1.0 if at < times[half] else 2.0) for at in times)
 
 
 def test_times_at_which_neither_had_more_are_left_out() -> None:
@@ -174,13 +178,13 @@ def test_times_at_which_neither_had_more_are_left_out() -> None:
     times = stretch.times()
     blue = Series((Row({}, dict.fromkeys(times[:9], 100.0) | dict.fromkeys(times[9:], 50.0)),))
     answers: dict[str, float | Answer] = {"value/blue": 1.0, "value/green": 2.0}
-    window = one_window(made, answers | {"traffic/blue": blue, "traffic/green": 50.0})
-    assert [at for at, _ in window.points] == times[:9]
+    found = one_window(made, answers | {"traffic/blue": blue, "traffic/green": 50.0})
+    assert [at for at, _ in found.points] == times[:9]
 
 
 def test_else_the_colour_that_alone_has_numbers() -> None:
-    window = one_window(rule(YESTERDAY), {"value/green": 2.0})
-    assert (window.origin, values(window)) == ("green, which alone has numbers then", {2.0})
+    found = one_window(rule(YESTERDAY), {"value/green": 2.0})
+    assert (found.origin, values(found)) == ("green, which alone has numbers then", {2.0})
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ def test_else_the_colour_that_alone_has_numbers() -> None:
     ],
 )
 def test_what_cannot_be_told_is_left_out_and_said(answers: dict[str, float | Answer], said: str) -> None:
-    assert gather(rule(YESTERDAY), answers) == Past((), (said,))
+    assert gather(rule(YESTERDAY), answers) == Past(None, said)
 
 
 def test_thin_times_nan_infinity_and_several_series_are_left_out() -> None:
@@ -241,7 +245,7 @@ def test_a_comparison_is_judged_in_the_fold_and_a_gap_neither_counts_nor_resets(
     [
         (None, Outcome.ERROR, "p99 could not be evaluated: what it compares with was not asked for"),
         (Failed("no answer"), Outcome.ERROR, "p99 could not be evaluated: what it compares with: no answer"),
-        (Past((), ("before: gone",)), Outcome.NO_DATA, "p99 has nothing to compare with: before: gone"),
+        (Past(None, "before: gone"), Outcome.NO_DATA, "p99 has nothing to compare with: before: gone"),
     ],
 )
 def test_without_a_past_a_number_is_no_pass(known: Past | Failed | None, outcome: Outcome, message: str) -> None:

@@ -1,4 +1,6 @@
-"""Whether the numbers since the switch stand out from those before it. `judge` is the one door to the statistics.
+"""Whether the numbers since the switch stand out from those before it.
+
+The doors to the statistics are `learn`, once for a watch, and `judge`, at each of its looks.
 
 A level is a median, its spread the median absolute deviation (scaled by 1.4826, which makes it the standard deviation
 of a normal distribution). The range to expect reaches, on each side, as far as the widest of three: the relative
@@ -40,10 +42,12 @@ class PastWindow:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """All reference windows of a comparison, and a sentence for each that cannot be used."""
+    """What was learnt from the reference windows of one comparison."""
 
-    windows: tuple[PastWindow, ...]
-    missing: tuple[str, ...] = ()
+    expected: tuple[float, float] | None
+    """The range to expect; None when no window can be used."""
+    said: str
+    """The windows with their levels, and why the others cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +69,35 @@ class Unknown:
     reason: str
 
 
-def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared | Unknown:
-    """Judge the newest of `seen`: every number since the switch in the order of their times, at least one."""
-    usable = [window for window in past.windows if len(window.points) >= LEAST_POINTS]
-    missing = [*past.missing, *(_too_few(window) for window in past.windows if window not in usable)]
-    if not usable:
-        return Unknown(f"nothing to compare with: {'; '.join(missing)}")
+def learn(compare: BoundCompare, windows: Sequence[PastWindow], missing: Sequence[str] = ()) -> Past:
+    """What to expect after the switch. `missing` has a sentence for each reference that there is no window of."""
+    usable = [window for window in windows if len(window.points) >= LEAST_POINTS]
+    lost = [*missing, *(_too_few(window) for window in windows if window not in usable)]
     levels = [median(value for _, value in window.points) for window in usable]
+    unit = compare.tolerance.absolute.unit
+    told = [
+        f"{window.name} {format_value(level, unit)} on {window.origin}"
+        for window, level in zip(usable, levels, strict=True)
+    ]
+    said = "; ".join([*told, *lost])
+    if not usable:
+        return Past(None, said)
     reaches = [_reach(compare, window, level) for window, level in zip(usable, levels, strict=True)]
     low = min(level - reach for level, reach in zip(levels, reaches, strict=True))
     high = max(level + reach for level, reach in zip(levels, reaches, strict=True))
+    return Past((low, high), said)
+
+
+def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared | Unknown:
+    """Judge the newest of `seen`: every number since the switch in the order of their times, at least one."""
+    if past.expected is None:
+        return Unknown(f"nothing to compare with: {past.said}")
+    low, high = past.expected
     now = median_low(value for _, value in seen[-RECENT:])
     above = now > high and compare.direction != "decrease"
     below = now < low and compare.direction != "increase"
     unit = compare.tolerance.absolute.unit
-    said = [
-        f"{window.name} {format_value(level, unit)} on {window.origin}"
-        for window, level in zip(usable, levels, strict=True)
-    ]
-    text = f"{format_value(now, unit)}, expected {_range(compare, low, high, unit)} ({'; '.join([*said, *missing])})"
+    text = f"{format_value(now, unit)}, expected {_range(compare, low, high, unit)} ({past.said})"
     return Compared(above or below, now, low, high, text)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from watcher.core.comparison import Past, PastWindow, Point
+from watcher.core.comparison import Past, PastWindow, Point, learn
 from watcher.core.evaluation import reading_at
 from watcher.core.readings import Answer, Failed, NoData, Number, Query
 from watcher.core.rules import BoundCompare, BoundRule, ColorQuery, Reference
@@ -86,7 +86,7 @@ def _id(what: str, color: ColorQuery) -> str:
 
 
 def past(rule: BoundRule, answered: Sequence[tuple[Stretch, Mapping[str, Answer]]]) -> Past | Failed:
-    """The reference of a comparison, from the answers (by query id) to each of its stretches."""
+    """What is learnt for a comparison from the answers (by query id) to each of its stretches."""
     compare = rule.compare
     assert compare is not None
     windows, missing = [], []
@@ -94,18 +94,18 @@ def past(rule: BoundRule, answered: Sequence[tuple[Stretch, Mapping[str, Answer]
         failed = next((answer for answer in answers.values() if isinstance(answer, Failed)), None)
         if failed is not None:
             return failed
-        chosen = _chosen(rule, compare, stretch, answers)
+        chosen = window(rule, stretch, answers)
         if isinstance(chosen, PastWindow):
             windows.append(chosen)
         else:
             missing.append(f"{stretch.reference}: {chosen}")
-    return Past(tuple(windows), tuple(missing))
+    return learn(compare, windows, missing)
 
 
-def _chosen(
-    rule: BoundRule, compare: BoundCompare, stretch: Stretch, answers: Mapping[str, Answer]
-) -> PastWindow | str:
-    """The numbers of the colour that was live, or why they cannot be told."""
+def window(rule: BoundRule, stretch: Stretch, answers: Mapping[str, Answer]) -> PastWindow | str:
+    """The numbers of the colour that was live, or why they cannot be told. No answer is a failed one."""
+    compare = rule.compare
+    assert compare is not None
     times = stretch.times()
     if stretch.reference == "before":
         points = _points(rule, dict.fromkeys(times, compare.previous), answers)
