@@ -104,6 +104,26 @@ def test_a_rule_file_that_cannot_be_read_is_not_also_missed_by_those_who_use_it(
     assert {Path(problem.file).name for problem in bad([tmp_path])} == {"rules.yaml"}
 
 
+def test_what_cannot_be_bound_is_named_beside_what_cannot_be_read(tmp_path: Path) -> None:
+    rules = ["errors", "elsewhere", {"ruleSet": "errors", "rule": "rat"}]
+    put(tmp_path / "app.yaml", application(watch=USES | {"rules": rules}))
+    put(tmp_path / "rules.yaml", ERRORS)
+    put(tmp_path / "elsewhere.yaml", json.dumps(ERRORS).replace("threshold", "treshold"))
+    said = "\n".join(str(problem) for problem in bad([tmp_path]))
+    assert "treshold" in said
+    assert 'RuleSet "errors" has no rule "rat": did you mean "rate"?' in said
+    assert "there is no RuleSet" not in said
+
+
+def test_a_job_template_that_is_missing_is_named_at_its_own_line(tmp_path: Path) -> None:
+    checks = {"verification": [{"name": "chat", "job": {"template": "verify.yaml"}}]}
+    file = put(tmp_path / "app.yaml", application(tests=checks))
+    line = 1 + file.read_text("utf-8")[: file.read_text("utf-8").index('"verify.yaml"')].count("\n")
+    (problem,) = bad([tmp_path])
+    assert str(problem).startswith(f"{file}:{line}:")
+    assert 'there is no file "verify.yaml" with a Job' in str(problem)
+
+
 def test_two_documents_of_one_name_are_refused(tmp_path: Path) -> None:
     put(tmp_path / "a.yaml", application())
     put(tmp_path / "b.yaml", application())

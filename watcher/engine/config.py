@@ -107,18 +107,17 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     settings = [d.model for d in documents if isinstance(d.model, Settings)]
     rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
     apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
-    if not problems:
-        # Only then: a RuleSet that could not be read would be missed by every Application that uses it.
-        for document, app in apps:
-            problems += [document.problem(error) for error in binding_problems(app, rule_sets)]
-        whole = []
-        for document, app in apps:
-            try:
-                whole.append((document, with_templates(app, document.file, documents)))
-            except Invalid as error:
-                problem = f"Application {app.name}: {error.problem}"
-                problems.append(Problem(document.file, document.line, 1, problem, error.cure))
-        apps = whole
+    unreadable = bool(problems)
+    whole = []
+    for document, app in apps:
+        for error in binding_problems(app, rule_sets):
+            # A RuleSet in a file that could not be read would be missed by every Application that uses it.
+            if not (unreadable and error.path[-1:] == ("ruleSet",)):
+                problems.append(document.problem(error))
+        try:
+            whole.append(app if unreadable else with_templates(app, document.file, documents))
+        except Invalid as error:
+            problems.append(document.problem(error))
     try:
         chosen = with_environment(settings[0] if settings else Settings(), environment)
     except Invalid as error:
@@ -126,7 +125,7 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     if problems:
         return None, problems
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
-    return Config(chosen, {(a.namespace, a.name): a for _, a in apps}, rule_sets, digest), []
+    return Config(chosen, {(a.namespace, a.name): a for a in whole}, rule_sets, digest), []
 
 
 def with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
