@@ -7,7 +7,7 @@ real one are the same arithmetic. A cell without a number is NaN; of several num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import isnan, nan
 
@@ -47,18 +47,18 @@ class History:
     ranks: Mapping[Check, Ranked]
     smooth: list[float]
     """The median of the numbers around each cell, which needs as many after it as before it."""
+    hour: int
+    """How many numbers a level is made of: those of an hour, but not too few."""
     _noise: list[float]
     _counted: list[int]
-
-    @property
-    def steps_per_hour(self) -> int:
-        """How many numbers a level is made of: an hour of them, but not too few."""
-        return max(2 * LEAST_IN_LEVEL, round(HOUR / self.grid.step))
+    _levels: dict[int, float | None] = field(default_factory=dict)
 
     def level(self, origin: int) -> float | None:
         """The median of the hour before a cell."""
-        present = [v for v in self.values[max(0, origin - self.steps_per_hour) : origin] if not isnan(v)]
-        return median(present) if len(present) >= LEAST_IN_LEVEL else None
+        if origin not in self._levels:
+            present = [v for v in self.values[max(0, origin - self.hour) : origin] if not isnan(v)]
+            self._levels[origin] = median(present) if len(present) >= LEAST_IN_LEVEL else None
+        return self._levels[origin]
 
     def noise(self, start: int, end: int) -> float | None:
         """The mean distance of the numbers in these cells from their running median."""
@@ -88,4 +88,5 @@ def history(points: Sequence[Point], step: float, longest: float) -> History:
     away = [abs(value - middle) for value, middle in zip(values, smooth, strict=True)]
     noise = [0.0, *accumulate(0.0 if isnan(one) else one for one in away)]
     counted = [0, *accumulate(int(not isnan(one)) for one in away)]
-    return History(grid, values, ranks, smooth, noise, counted)
+    hour = max(2 * LEAST_IN_LEVEL, round(HOUR / step))
+    return History(grid, values, ranks, smooth, hour, noise, counted)

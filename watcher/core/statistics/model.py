@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isnan, nan, sqrt
+from math import inf, isnan, nan, pi, sqrt
 from operator import sub
 from typing import Literal
 
 from watcher.core.statistics.autocorrelation import effective_size
-from watcher.core.statistics.extremes import BURSTS_SEEN, LEVELS_SEEN, limit
+from watcher.core.statistics.extremes import BEYOND_FITTED, BEYOND_SEEN, BURSTS_SEEN, LEVELS_SEEN, limit
 from watcher.core.statistics.history import CHECKS, DAY, MEDIAN, WIDEST, Grid, History, Point, history
 from watcher.core.statistics.ranks import Check, newest
 from watcher.core.statistics.robust import median, spread
-from watcher.core.statistics.shape import Curve, curve, origins_of_other_days
+from watcher.core.statistics.shape import Curve, origins_of_other_days, shape, trend
 from watcher.core.statistics.student import upper_quantile
 
 LONGEST = 7 * DAY + 7200
@@ -33,10 +33,16 @@ STRIDE = 1 / 3
 LEAST_WATCHES = 24
 """With fewer past watches their largest deviations say nothing about a tail."""
 
+_WAYS: tuple[Way, ...] = ("trend", "shape")
+
+FEW = 6.0
+"""What few watches have shown is less than there is: limits from n of them are wider by FEW / n."""
+
 SINGLE = 2.0
 """One number alone has to lie so many times further out than the worst one of all past watches."""
 
-Way = Literal["shape", "level", "short"]
+Way = Literal["level", "trend", "shape", "short"]
+"""What the expectation rests on: `short` when there was too little of a past to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,63 +135,70 @@ class _Watch:
 
     origin: int
     level: float
-    curve: Curve | None
+    curves: Mapping[Way, Curve]
+    """How far from the level each way expects it; a level line has none."""
     noise: float
 
 
 def _learnt(past: History, level: float, horizon: int, share: float) -> Found | None:
     """From past watches, if there are enough of them."""
     end = len(past.values)
-    stride = max(1, round(STRIDE * past.steps_per_hour))
+    stride = max(1, round(STRIDE * past.hour))
     overall = past.noise(0, end) or 0.0
     watches = []
-    for origin in range(end - horizon, past.steps_per_hour + WIDEST, -stride):
+    for origin in range(end - horizon, past.hour + WIDEST, -stride):
         one = past.level(origin)
         if one is not None:
             watches.append(_watch(past, origin, one, horizon, overall))
     if len(watches) < LEAST_WATCHES:
         return None
     now = _watch(past, end, level, horizon, overall)
-    shaped = [watch for watch in watches if watch.curve is not None]
-    way: Way = "level"
-    if (
-        now.curve is not None
-        and len(shaped) >= LEAST_WATCHES
-        and _off(past, shaped, horizon, True) < _off(past, shaped, horizon, False)
-    ):
-        way, watches = "shape", shaped
-    course = [level + moved for moved in now.curve] if way == "shape" and now.curve else [level] * (horizon + 7)
+    ways: list[Way] = [
+        way for way in _WAYS if way in now.curves and sum(way in w.curves for w in watches) >= LEAST_WATCHES
+    ]
+    way = min(["level", *ways], key=lambda one: _off(past, watches, one, horizon))
+    watches = [watch for watch in watches if way == "level" or way in watch.curves]
+    course = [level + moved for moved in now.curves.get(way, [0.0] * (horizon + MEDIAN.middle))]
     reaches = {}
     for check in CHECKS:
-        ups, downs = _largest(past, watches, check, horizon, way == "shape")
+        ups, downs = _largest(past, watches, check, horizon, way)
         reaches[check] = Reach(now.noise * _limit(check, ups, share), now.noise * _limit(check, downs, share))
     return tuple(course), reaches, way, len(watches)
 
 
 def _limit(check: Check, maxima: Sequence[float], share: float) -> float:
     found = max(0.0, limit(maxima, share, LEVELS_SEEN if check == MEDIAN else BURSTS_SEEN))
-    return max(found, SINGLE * max(maxima)) if check.of == 1 else found
+    found = max(found, SINGLE * max(maxima)) if check.of == 1 else found
+    return found * (1 + FEW / len(maxima))
 
 
 def _watch(past: History, origin: int, level: float, horizon: int, overall: float) -> _Watch:
     days = origins_of_other_days(past, origin, horizon)
-    hour = past.steps_per_hour
+    hour = past.hour
     lately = past.noise(origin - 2 * hour, origin)
     usual = [one for day in days if (one := past.noise(day - hour, day + horizon)) is not None]
     lately = overall if lately is None else lately
     here = (lately + (sum(usual) / len(usual) if usual else lately)) / 2
-    return _Watch(origin, level, curve(past, origin, horizon, days), (here + overall / 2) or 1e-300)
+    curves: dict[Way, Curve] = {}
+    if (curve := shape(past, origin, horizon, days)) is not None:
+        curves["shape"] = curve
+    if (curve := trend(past, origin, level, horizon)) is not None:
+        curves["trend"] = curve
+    return _Watch(origin, level, curves, (here + overall / 2) or 1e-300)
 
 
-def _off(past: History, watches: Sequence[_Watch], horizon: int, shaped: bool) -> float:
-    """How far off the expectation was on average."""
+def _off(past: History, watches: Sequence[_Watch], way: Way, horizon: int) -> float:
+    """How far off one way of expecting was on average, in the watches in which it was possible."""
     total, count = 0.0, 0
     for watch in watches:
+        curve = watch.curves.get(way)
+        if curve is None and way != "level":
+            continue
         for quarter in (1, 2, 3, 4):
-            step = quarter * horizon // 4 - 1
+            step = max(0, quarter * horizon // 4 - 1)
             value = past.smooth[watch.origin + step - MEDIAN.middle] - watch.level
-            if shaped and watch.curve is not None:
-                value -= watch.curve[step]
+            if curve is not None:
+                value -= curve[step]
             if not isnan(value):
                 total += abs(value)
                 count += 1
@@ -193,7 +206,7 @@ def _off(past: History, watches: Sequence[_Watch], horizon: int, shaped: bool) -
 
 
 def _largest(
-    past: History, watches: Sequence[_Watch], check: Check, horizon: int, shaped: bool
+    past: History, watches: Sequence[_Watch], check: Check, horizon: int, way: Way
 ) -> tuple[list[float], list[float]]:
     """The largest deviation up and down of each past watch, in units of its noise."""
     ranks = past.ranks[check]
@@ -202,8 +215,9 @@ def _largest(
     for watch in watches:
         high = ranks.high[watch.origin : watch.origin + horizon]
         low = ranks.low[watch.origin : watch.origin + horizon]
-        if shaped and watch.curve is not None:
-            moved = watch.curve[skip : skip + horizon]
+        curve = watch.curves.get(way)
+        if curve is not None:
+            moved = curve[skip : skip + horizon]
             top, bottom = max(map(sub, high, moved)), min(map(sub, low, moved))
         else:
             top, bottom = max(high), min(low)
@@ -223,10 +237,24 @@ def _short(past: History, level: float, horizon: int, share: float) -> Found:
     size = effective_size(present)
     middle = median(present)
     deviation = max(spread(present), sqrt(sum((v - middle) ** 2 for v in present) / len(present)))
+    moving = _moving(present, deviation / sqrt(size)) * horizon
     reaches = {}
     for check in CHECKS:
-        looks = max(1.0, horizon / check.of)
-        t = upper_quantile(share / looks, max(1.0, size - 1))
-        reach = t * deviation * sqrt(1 + 1 / size)
-        reaches[check] = Reach(reach + max(0.0, middle - level), reach + max(0.0, level - middle))
+        t = upper_quantile(share / max(1.0, horizon / check.of), max(1.0, size - 1))
+        usual = BEYOND_FITTED * t * deviation * sqrt(1 + 1 / size) + moving
+        high, low = max(past.ranks[check].high), min(past.ranks[check].low)
+        reaches[check] = Reach(
+            max(usual, BEYOND_SEEN * (high - middle)) + max(0.0, middle - level),
+            max(usual, BEYOND_SEEN * (middle - low)) + max(0.0, level - middle),
+        )
     return tuple([level] * (horizon + MEDIAN.middle)), reaches, "short", 0
+
+
+def _moving(values: Sequence[float], error: float) -> float:
+    """How much the level surely moves in one step: by the medians of both halves, less twice the error of that.
+
+    `error` is the standard error of a mean; a median's is sqrt(pi / 2) times it, and each half has half the numbers.
+    """
+    half = len(values) // 2
+    moved = abs(median(values[-half:]) - median(values[:half]))
+    return max(0.0, moved - 2 * sqrt(pi / 2) * 2 * error) / (len(values) / 2)

@@ -26,13 +26,11 @@ def origins_of_other_days(past: History, origin: int, horizon: int) -> list[int]
     found = []
     for day in range(1, MOST_DAYS + 1):
         away = round(day * DAY / past.grid.step)
-        found += [
-            at for at in (origin - away, origin + away) if past.steps_per_hour <= at <= len(past.values) - horizon
-        ]
+        found += [at for at in (origin - away, origin + away) if past.hour <= at <= len(past.values) - horizon]
     return found
 
 
-def curve(past: History, origin: int, horizon: int, days: list[int]) -> Curve | None:
+def shape(past: History, origin: int, horizon: int, days: list[int]) -> Curve | None:
     """The expected course of a watch, from the same time on other days; None when no day can tell."""
     known = [(day, level) for day in days if (level := past.level(day)) is not None]
     if not known:
@@ -46,6 +44,18 @@ def curve(past: History, origin: int, horizon: int, days: list[int]) -> Curve | 
         nodes.append((step, median(moved) if moved else nan))
     usable = [(step, value) for step, value in nodes if not isnan(value)]
     return _between(usable, horizon) if usable else None
+
+
+def trend(past: History, origin: int, level: float, horizon: int) -> Curve | None:
+    """The expected course if the level goes on moving as it did from the hour before last to the last one.
+
+    The slope is that between two medians, so a spike does not tilt it. Both stand for the middle of their hour.
+    """
+    before = past.level(origin - past.hour)
+    if before is None:
+        return None
+    slope = (level - before) / past.hour
+    return [slope * (past.hour / 2 + step) for step in range(-MEDIAN.middle, horizon)]
 
 
 def _between(nodes: list[tuple[int, float]], horizon: int) -> Curve:
