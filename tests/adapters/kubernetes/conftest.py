@@ -16,9 +16,9 @@ import pytest
 
 from tests.cluster_api.harness import embedded, until
 from tests.support.api import CRDS, kubeconfig, teach
-from watcher.adapters.errors import Conflict
+from watcher.adapters.errors import AdapterError, Conflict
 from watcher.adapters.kubernetes import paths
-from watcher.adapters.kubernetes.connection import Connection, NotFound
+from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 
 
@@ -41,8 +41,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def knows_releases(connection: Connection) -> bool:
-    """A real server serves a new kind a moment after it has accepted its definition."""
-    with suppress(NotFound):
+    """A real server serves a new kind a moment after it has accepted its definition; until then it refuses, or is busy."""
+    with suppress(AdapterError):
         conditions = connection.get(f"{CRDS}/releases.watcher.bluegreen.dev").get("status", {}).get("conditions", ())
         established = any((row["type"], row["status"]) == ("Established", "True") for row in conditions)
         return established and bool(connection.get(paths.releases("default")))
