@@ -13,6 +13,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
@@ -372,6 +373,16 @@ def test_releases_bring_switches_versions_and_what_came_of_them(files: Path, ser
     ]
 
 
+def test_of_many_switches_those_that_pass_are_only_counted(files: Path, server: str) -> None:
+    done = shop(server, "--every", "10m", "--bad", time(4 * HOUR))
+
+    rows = [line for line in done.stdout.splitlines() if line.startswith("2026")]
+    assert done.exit_code == 1
+    assert [line for line in rows if "MISSED" in line] == [rows[0]]
+    assert all("no data" in line or "inconclusive" in line for line in rows[1:])
+    assert f"and {87 - len(rows)} more that pass" in done.stdout
+
+
 def test_a_query_that_names_the_version_needs_to_know_it(files: Path, server: str) -> None:
     (files / "config/http.yaml").write_text(RULES.replace('code="500"', 'code="500",version!="{{ version }}"'), "utf-8")
 
@@ -501,20 +512,19 @@ def test_a_server_that_is_down_is_said_in_one_line(files: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-class Dying(BaseHTTPRequestHandler):
-    """Passes on so many requests, and then drops each connection."""
+class PassingOn(BaseHTTPRequestHandler):
+    """Passes requests on to a server; those for trials after a time get no answer."""
 
     target = ""
-    left = 0
+    gone_after = float("inf")
 
     def do_POST(self) -> None:
-        cls = type(self)
-        if cls.left <= 0:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        asked = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        if "http_requests_total" in asked["query"] and float(asked["start"]) > self.gone_after:
             self.close_connection = True
             return
-        cls.left -= 1
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        request = Request(cls.target + self.path, body, {"Content-Type": self.headers["Content-Type"]})  # noqa: S310
+        request = Request(self.target + self.path, body, {"Content-Type": self.headers["Content-Type"]})  # noqa: S310
         with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
             data = answer.read()
         self.send_response(200)
@@ -528,22 +538,22 @@ class Dying(BaseHTTPRequestHandler):
 
 
 def test_a_server_that_goes_away_in_the_middle_leaves_what_was_learnt(files: Path, server: str) -> None:
-    handler = type("Handler", (Dying,), {"target": server, "left": 7})  # 1 for history, 5 for changes, 1 switch
+    handler = type("Handler", (PassingOn,), {"target": server, "gone_after": BEGIN + 8 * HOUR})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as proxy:
         threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         done = shop(f"http://127.0.0.1:{proxy.server_port}")
         proxy.shutdown()
 
     assert done.exit_code == 2
-    assert time(2 * HOUR + 15)[:-1].replace("T", " ") in done.stdout
-    assert "So only 1 of 4 switches were looked at." in done.stderr
+    assert [line.split()[3] for line in done.stdout.splitlines() if line.startswith("2026")] == ["pass", "rollback"]
+    assert "So only 2 of 4 switches were looked at." in done.stderr
 
 
 def test_a_token_of_the_settings_goes_to_no_other_server(files: Path, server: str) -> None:
     heard: list[str | None] = []
 
-    class Listening(Dying):
-        target, left = server, 99
+    class Listening(PassingOn):
+        target = server
 
         def do_POST(self) -> None:
             heard.append(self.headers.get("X-Secret"))

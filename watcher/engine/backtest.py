@@ -7,7 +7,9 @@ a server that goes away in the middle ends the work with what was learnt so far.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -36,6 +38,8 @@ from watcher.engine.watches import Metrics
 
 FINE = timedelta(days=14)
 """Up to this length history is searched every 15 s, beyond it every minute."""
+THREADS = 4
+"""Requests on their way at once."""
 MOST_KEPT = 400
 """Switches up to which every course is kept; 90 evaluations of 20 rules at 5,000 switches would take a gigabyte."""
 _AT_ONCE = 10_000
@@ -80,12 +84,25 @@ def run_trials(metrics: Metrics, planned: Sequence[Planned], bind: Bind, *, keep
     `keep` the courses of their rules, for a plot: of very many those that breached or are bad, and every so many-th.
     """
     every = len(planned) // MOST_KEPT + 1
-    for index, one in enumerate(planned):
-        rules = bind(one.switch)
+
+    def one_trial(index: int, one: Planned, rules: Sequence[BoundRule]) -> Trial:
         states = replay(metrics, rules, one.switch.at, one.until)
         trial = tried(one, rules, states, keep=keep)
         matters = one.switch.mark == "bad" or trial.breached_at is not None or index % every == 0
-        yield trial if not keep or matters else tried(one, rules, states, keep=False)
+        return trial if not keep or matters else tried(one, rules, states, keep=False)
+
+    # A few at once, as most of the time goes by waiting for the server; never many more than have been taken.
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="backtest")
+    running: deque[Future[Trial]] = deque()
+    try:
+        for index, one in enumerate(planned):
+            running.append(pool.submit(one_trial, index, one, bind(one.switch)))
+            if len(running) > 2 * THREADS:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _ask(metrics: Metrics, query: str, since: float, until: float, step: timedelta) -> Answer:

@@ -44,7 +44,7 @@ class Whole:
 def as_text(whole: Whole) -> str:
     """Tables of the switches and of the rules, and what they come to."""
     count = len(whole.trials)
-    shown = whole.trials if count <= MOST_ROWS else [trial for trial in whole.trials if not _dull(trial)]
+    shown = whole.trials if count <= MOST_ROWS else _telling(whole.trials)
     what = f"{_counted(count, 'switch', 'es')} of {whole.app.name}"
     between = f"{say_time(whole.sought.since)} and {say_time(whole.sought.until)} UTC"
     lines = [f"{what}, from {whole.plan.source}, between {between}.", *(f"Note: {note}." for note in whole.plan.notes)]
@@ -53,7 +53,7 @@ def as_text(whole: Whole) -> str:
         *_table(["switch (UTC)", "to", "verdict", "after", "known to be", "", "because"], _rows(shown)),
     ]
     if len(shown) < count:
-        lines.append(f"and {count - len(shown)} more that pass")
+        lines.append(f"and {count - len(shown)} more{_what_else(whole.trials, shown)}")
     if count == 1:
         lines += ["", *_table(["rule", "outcome", "breached after", "seen", "says"], _rules(whole.trials[0]))]
     lines += [
@@ -61,6 +61,23 @@ def as_text(whole: Whole) -> str:
         *_table(["rule", "breached", "good until", "bad from", "limit now", "limit that separates"], _limits(whole)),
     ]
     return "\n".join([*lines, "", *_conclusions(whole)])
+
+
+def _telling(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """Of many switches those that do not pass; of those, when they are many too, first the ones with a rating."""
+    telling = sorted((trial for trial in trials if not _dull(trial)), key=lambda one: (_weight(one), one.switch.at))
+    return sorted(telling[: 2 * MOST_ROWS], key=lambda one: one.switch.at)
+
+
+def _weight(trial: Trial) -> int:
+    rated = trial.rating in ("false alarm", "missed")
+    return 0 if rated else 1 if trial.breached_at is not None else 2
+
+
+def _what_else(trials: Sequence[Trial], shown: Sequence[Trial]) -> str:
+    """What the switches that are left out of the table are."""
+    left = len(trials) - len(shown) - sum(map(_dull, trials))
+    return " that pass" if not left else f", of which {left} do not pass; --json has them all"
 
 
 def _dull(trial: Trial) -> bool:

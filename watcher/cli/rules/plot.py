@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Told apart also by people who see few colours (the palette of Okabe and Ito).
 MARKS = {"good": "#0072B2", "bad": "#D55E00", "": "#7F7F7F"}
-NAMES = {"good": "good release", "bad": "bad release", "": "not said"}
+NAMES = {"good": "good release", "bad": "bad release", "": "not known"}
 COLORS = {"blue": "#0072B2", "green": "#2E8B57"}
 LIMIT, BREACH, SEPARATES, BLIND_GREY, BEFORE = "#222222", "#C00000", "#009E73", "#BBBBBB", "#999999"
 MOST_PANELS = 40
@@ -139,13 +139,14 @@ def _drawn(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
-    thin = 0.35 if len(whole.trials) > 12 else 0.8
+    many = len(whole.trials) > 12
     drawn = False
     for trial in _drawn(whole.trials):
         one = _of(trial, rule)
         points = [(at, value) for at, _, value in one.course if value is not None]
         drawn = drawn or bool(points)
-        _line(panel, trial, points, color=MARKS[trial.switch.mark], linewidth=1.2, alpha=thin)
+        alpha = 0.35 if many and trial.switch.mark != "bad" else 0.85
+        _line(panel, trial, points, color=MARKS[trial.switch.mark], linewidth=1.2, alpha=alpha)
         breach = one.report.breached_at
         at_breach = [(at, value) for at, value in points if at == breach]
         _line(panel, trial, at_breach, color=BREACH, linewidth=0, marker="o", markersize=5)
