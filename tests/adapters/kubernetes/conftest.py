@@ -41,10 +41,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def knows_releases(connection: Connection) -> bool:
-    """A real server serves a new kind a moment after it has accepted its definition; until then it refuses, or is busy."""
+    """A real server serves a new kind a moment after it has accepted its definition, and refuses or is busy before."""
     with suppress(AdapterError):
-        conditions = connection.get(f"{CRDS}/releases.watcher.bluegreen.dev").get("status", {}).get("conditions", ())
-        established = any((row["type"], row["status"]) == ("Established", "True") for row in conditions)
+        status = connection.get(f"{CRDS}/releases.watcher.bluegreen.dev").get("status") or {}
+        conditions = {row["type"]: row["status"] for row in status.get("conditions") or ()}
+        established = conditions.get("Established") == "True"
         return established and bool(connection.get(paths.releases("default")))
     return False
 
