@@ -15,6 +15,7 @@ KNOWN = {
     "plain_total": Metric(LABELS, "counter"),
     "odd": Metric(LABELS, "counter"),
     "unsaid": Metric(LABELS),
+    "tcp_usage_total": Metric(LABELS, "gauge"),
     "h_bucket": Metric(LABELS, "histogram", top=2.5),
 }
 
@@ -45,6 +46,8 @@ def judged(query: str, threshold: str = "{above: 5}", names: tuple[str, ...] = (
         (f"sum(rate(unsaid{{{SEL}}}[1m]))", ["BW302 example/example: unsaid does not look like a counter"]),
         (f"max(odd{{{SEL}}})", ["BW706 example/example: odd is a counter, and is taken as it is: read it through"]),
         (f"sum(rate(plain_total{{{SEL}}}[1m]))", []),
+        (f"sum(tcp_usage_total{{{SEL}}})", []),
+        (f"sum(h_bucket{{{SEL}}})", ["BW301 "]),
         ("sum(", ["BW101 "]),
     ],
 )

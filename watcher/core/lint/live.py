@@ -85,12 +85,14 @@ def judge_metrics(linted: Linted, metrics: Mapping[str, Metric], names: Sequence
 
 def _settle(one: RuleAt, path: Path, tree: Expr, metrics: Mapping[str, Metric]) -> None:
     """Take back what was guessed from a metric's name, where the server knows its type."""
-    known = [
-        one.document.place((*one.path, *path), expr.start)
-        for expr in walk(tree)
-        if isinstance(expr, Call) and expr.name in RATES and any(_type(s, metrics) for s in selectors(expr))
-    ]
-    one.findings = [f for f in one.findings if f.code != "BW302" or (f.line, f.column) not in known]
+    known: set[tuple[str, int, int]] = set()
+    for expr in walk(tree):
+        place = one.document.place((*one.path, *path), expr.start)
+        if isinstance(expr, Call) and expr.name in RATES and any(_type(s, metrics) for s in selectors(expr)):
+            known.add(("BW302", *place))
+        if isinstance(expr, Selector) and _type(expr, metrics) == "gauge":
+            known.add(("BW301", *place))
+    one.findings = [found for found in one.findings if (found.code, found.line, found.column) not in known]
 
 
 def _type(selector: Selector, metrics: Mapping[str, Metric]) -> str:

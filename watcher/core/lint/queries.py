@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watcher.core.lint.findings import Remark
-from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, labels_of, range_of
+from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, labels_of, may_count, range_of
 from watcher.core.lint.tree import (
     Aggregation,
     Call,
@@ -99,15 +99,11 @@ def _counters(tree: Expr) -> Iterator[Remark]:
             problem = f"{expr.name}() of a sum takes each restart of a pod for a jump"
             yield Remark("BW305", expr.start, problem, f"write the sum of the {expr.name}(), one for each series")
         in_histogram = any(isinstance(one, Call) and one.name.startswith("histogram_") for one in above)
-        if isinstance(read, Selector) and read.name and not in_histogram and not _may_count(read.name):
+        if isinstance(read, Selector) and read.name and not in_histogram and not may_count(read.name):
             ends = ", ".join(COUNTER_ENDS)
             problem = f"{read.name} does not look like a counter (their names end in {ends})"
             cure = "use delta() or deriv() for what goes up and down, or take it as it is"
             yield Remark("BW302", expr.start, problem, cure)
-
-
-def _may_count(name: str) -> bool:
-    return is_counter(name) or name.endswith("_requests")
 
 
 def _histograms(tree: Expr) -> Iterator[Remark]:

@@ -84,6 +84,11 @@ def is_counter(name: str) -> bool:
     return name.endswith(COUNTER_ENDS)
 
 
+def may_count(name: str) -> bool:
+    """Whether a metric may be a counter by its name; some exporters leave the ending off."""
+    return is_counter(name) or name.endswith("_requests")
+
+
 def range_of(expr: Expr) -> Range:
     """Between which limits the numbers of an expression lie."""
     match expr:
@@ -125,6 +130,8 @@ def _called(expr: Call) -> Range:
     name, args = expr.name, expr.args
     if name in _ONE:
         return Range(1.0, 1.0)
+    if name in RATES and not all(may_count(one.name) for one in selectors(expr)):
+        return ANY  # of numbers below zero a rate can be anything
     if name in _NOT_NEGATIVE:
         return POSITIVE
     if not args:
@@ -158,7 +165,10 @@ def _combined(expr: Binary) -> Range:
         case "and" | "unless":
             return left
         case op if op in COMPARISONS:
-            return SHARE if expr.bool_ else _filtered(op, left, right)
+            if expr.bool_ or (is_scalar(expr.lhs) and is_scalar(expr.rhs)):
+                return SHARE
+            # What comes through is the series, on whichever side it stands.
+            return _filtered(_FLIPPED[op], right, left) if is_scalar(expr.lhs) else _filtered(op, left, right)
         case "+":
             return Range(_sum(left.low, right.low, -math.inf), _sum(left.high, right.high, math.inf))
         case "-":
@@ -173,6 +183,9 @@ def _combined(expr: Binary) -> Range:
             return POSITIVE
         case _:
             return ANY
+
+
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
 def _sum(a: float, b: float, unclear: float) -> float:
