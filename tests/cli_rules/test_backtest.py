@@ -381,6 +381,7 @@ def test_of_many_switches_those_that_pass_are_only_counted(files: Path, server: 
     assert [line for line in rows if "MISSED" in line] == [rows[0]]
     assert all("no data" in line or "inconclusive" in line for line in rows[1:])
     assert f"and {87 - len(rows)} more that pass" in done.stdout
+    assert "2 switches would have been held and told: neither good nor bad." in done.stdout
 
 
 def test_a_query_that_names_the_version_needs_to_know_it(files: Path, server: str) -> None:

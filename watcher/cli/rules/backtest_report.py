@@ -166,6 +166,13 @@ def _conclusions(whole: Whole) -> list[str]:
             f"{found.false_alarms} of {_counted(len(good), 'good release')}"
         )
     lines.append(f"{verdicts}.")
+    undecided = [
+        trial
+        for trial in whole.trials
+        if trial.judgement.verdict in (Verdict.HOLD, Verdict.INCONCLUSIVE) and not trial.without_data
+    ]
+    if undecided:
+        lines.append(f"{_counted(len(undecided), 'switch', 'es')} would have been held and told: neither good nor bad.")
     if found.without_data:
         lines.append(f"{_counted(found.without_data, 'switch', 'es')} without any data: about those nothing is said.")
         if found.data_since is not None and whole.trials[0].without_data:
