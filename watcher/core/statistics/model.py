@@ -162,6 +162,8 @@ def _learnt(past: History, level: float, horizon: int, share: float) -> Found | 
     reaches = {}
     for check in CHECKS:
         ups, downs = _largest(past, watches, check, horizon, way)
+        if len(ups) < LEAST_WATCHES:
+            return None
         reaches[check] = Reach(now.noise * _limit(check, ups, share), now.noise * _limit(check, downs, share))
     return tuple(course), reaches, way, len(watches)
 
@@ -184,7 +186,7 @@ def _watch(past: History, origin: int, level: float, horizon: int, overall: floa
         curves["shape"] = curve
     if (curve := trend(past, origin, level, horizon)) is not None:
         curves["trend"] = curve
-    return _Watch(origin, level, curves, (here + overall / 2) or 1e-300)
+    return _Watch(origin, level, curves, (here + overall / 2) or 1.0)
 
 
 def _off(past: History, watches: Sequence[_Watch], way: Way, horizon: int) -> float:

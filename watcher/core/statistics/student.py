@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from math import exp, lgamma, log
 
-_TERMS = 300
+_TERMS = 1000
+_PRECISION = 1e-13
 _TINY = 1e-300
 
 
@@ -44,17 +45,17 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
 def _fraction(a: float, b: float, x: float) -> float:
     """The continued fraction of the incomplete beta function, by Lentz's method."""
     c, d = 1.0, 1 / _nonzero(1 - (a + b) * x / (a + 1))
-    found = d
-    for m in range(1, _TERMS):
+    found, change, m = d, 0.0, 0
+    while abs(change - 1) > _PRECISION and m < _TERMS:
+        m += 1
         for term in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
             -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
         ):
             d = 1 / _nonzero(1 + term * d)
             c = _nonzero(1 + term / c)
-            found *= d * c
-        if abs(d * c - 1) < 1e-14:
-            break
+            change = d * c
+            found *= change
     return found
 
 
