@@ -23,13 +23,17 @@ from tests.cli_rules.history import BEGIN, Phase, history
 from tests.support.acting import until
 from tests.support.clock import HandClock
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
-from watcher.adapters.prometheus.local import LocalPrometheus
+from watcher.adapters.prometheus.local import LocalPrometheus, Written
 from watcher.cli.main import app
+from watcher.core.application import Application
+from watcher.core.documents import read_documents
 from watcher.core.evaluation import report
 from watcher.core.switches import Switch
 from watcher.core.verdict import verdict
-from watcher.engine.backtest import binder
+from watcher.engine.backtest import binder, own_metric
+from watcher.engine.backtest import history as history_of
 from watcher.engine.config import read_config
+from watcher.engine.measures import ActiveColors
 from watcher.engine.replay import replay
 from watcher.engine.watches import Watches
 
@@ -212,7 +216,7 @@ def test_one_switch_is_told_rule_by_rule(files: Path, server: str) -> None:
     done = shop(server, "--switch", time(6 * HOUR + 21))
 
     assert done.exit_code == 0
-    assert "1 switch of shop" in done.stdout
+    assert done.stdout.startswith("1 switch of shop, as named.")
     assert "2m40s" in done.stdout
     assert "7 pass, 11 breach" in done.stdout
 
@@ -269,6 +273,31 @@ def test_a_backtest_says_what_the_running_watch_would_have_said(files: Path, ser
 
 def _idle(watches: Watches) -> bool:
     return not watches.asking()
+
+
+def test_the_daemons_own_metric_is_the_one_that_is_asked_for() -> None:
+    colors = {("shop", "shop"): "blue", ("shop", "other"): "green", ("else", "shop"): "green"}
+    with LocalPrometheus() as running:
+        for at, live in ((0, "blue"), (15, "blue"), (30, "green")):
+            colors["shop", "shop"] = live
+            samples = [one for family in ActiveColors(lambda: colors).collect() for one in family.samples]
+            running.write(
+                Written({"__name__": one.name, **one.labels, "pod": pod}, [(BEGIN + at, one.value)])
+                for one in samples
+                for pod in ("a", "b")
+            )
+        metrics = PrometheusMetrics(PrometheusSettings(running.url))
+        application = read(APPLICATION)
+        known = history_of(metrics, own_metric(application), BEGIN, BEGIN + 30)
+        metrics.close()
+
+    assert list(known) == [(BEGIN, "blue"), (BEGIN + 15, "blue"), (BEGIN + 30, "green")]
+
+
+def read(text: str) -> Application:
+    (document,) = read_documents(text, "shop.yaml", {"Application": Application}).items
+    assert isinstance(document.model, Application)
+    return document.model
 
 
 # -- gaps and ends of history ----------------------------------------------------------------------------------------

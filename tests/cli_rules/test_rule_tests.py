@@ -149,6 +149,47 @@ def test_samples_before_the_switch_count_as_they_do_in_production(files: Path) -
     assert run("rules").exit_code == 0
 
 
+def test_a_comparison_finds_its_past_among_the_series_before_the_switch(tmp_path: Path) -> None:
+    (tmp_path / "compare.yaml").write_text(COMPARISON, "utf-8")
+
+    done = run(tmp_path)
+
+    assert done.exit_code == 0, done.output
+
+
+COMPARISON = """\
+apiVersion: watcher.bluegreen.dev/v1alpha1
+kind: RuleSet
+metadata: {name: speed}
+spec:
+  rules:
+    - name: latency
+      query: latency{color="{{ color }}"}
+      compare: {with: [before, yesterday], tolerance: {relative: 20%, absolute: 10ms}}
+---
+apiVersion: watcher.bluegreen.dev/v1alpha1
+kind: RuleTest
+metadata: {name: speed}
+spec:
+  rules: [speed]
+  tests:
+    - name: twice as slow as the other colour was before
+      interval: 1m
+      switchedAt: 20m
+      watch: {interval: 1m}
+      input_series:
+        - {series: 'latency{color="blue"}', values: "0.1+0x21 stale"}
+        - {series: 'latency{color="green"}', values: "_x20 0.2x10"}
+      expect: [{at: 5m, rule: latency, outcome: breach, value: 200ms, breached: true}]
+    - name: nothing before it
+      interval: 1m
+      switchedAt: 20m
+      watch: {interval: 1m}
+      input_series: [{series: 'latency{color="green"}', values: "_x20 0.2x10"}]
+      expect: [{at: 5m, rule: latency, outcome: noData, breached: false}]
+"""
+
+
 def test_a_query_that_prometheus_refuses_is_an_error_with_its_words(files: Path) -> None:
     rules = (files / "rules/http.yaml").read_text("utf-8")
     (files / "rules/http.yaml").write_text(rules.replace("or vector(0))", "or no_such_function(0))"), "utf-8")

@@ -154,7 +154,7 @@ def make_plan(metrics: Metrics, app: Application, sought: Sought) -> Plan:
         switches, found = switches_of(sought.releases, app.namespace, app.name)
         switches = [one for one in switches if sought.since <= one.at <= sought.until]
     else:
-        query = sought.query or _own_metric(app)
+        query = sought.query or own_metric(app)
         source = sought.query or "watcher_active_color"
         since, until = _searched(sought, duration)
         known = history(metrics, query, since, until)
@@ -184,7 +184,8 @@ _CURE = (
 )
 
 
-def _own_metric(app: Application) -> str:
+def own_metric(app: Application) -> str:
+    """The query for what the daemon exports of an Application."""
     labels = f'application_namespace="{app.namespace}",application="{app.name}"'
     return f"max by (active) (watcher_active_color{{{labels}}})"
 

@@ -46,8 +46,9 @@ def as_text(whole: Whole) -> str:
     count = len(whole.trials)
     shown = whole.trials if count <= MOST_ROWS else _telling(whole.trials)
     what = f"{_counted(count, 'switch', 'es')} of {whole.app.name}"
-    between = f"{say_time(whole.sought.since)} and {say_time(whole.sought.until)} UTC"
-    lines = [f"{what}, from {whole.plan.source}, between {between}.", *(f"Note: {note}." for note in whole.plan.notes)]
+    between = f", between {say_time(whole.sought.since)} and {say_time(whole.sought.until)} UTC"
+    where = "as named" if whole.sought.times else f"from {whole.plan.source}{between}"
+    lines = [f"{what}, {where}.", *(f"Note: {note}." for note in whole.plan.notes)]
     lines += [
         "",
         *_table(["switch (UTC)", "to", "verdict", "after", "known to be", "", "because"], _rows(shown)),
