@@ -431,6 +431,15 @@ def test_rules_alone_are_enough_with_a_name(files: Path, server: str) -> None:
     assert [one["verdict"] for one in json.loads(done.stdout)["switches"]] == ["pass", "rollback", "pass", "rollback"]
 
 
+def test_the_address_may_come_from_the_environment(files: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WATCHER_PROMETHEUS_URL", server)
+
+    with_rules = run("shop", "--rules", "config/http.yaml", "--namespace", "shop", *HISTORY)
+    with_config = run("shop", "--config", "config", *HISTORY)
+
+    assert (with_rules.exit_code, with_config.exit_code) == (0, 0)
+
+
 def test_a_new_rule_set_is_tried_beside_those_in_use(files: Path, server: str) -> None:
     (files / "new.yaml").write_text(RULES.replace("name: http}", "name: more}").replace("1%", "0.3%"), "utf-8")
 

@@ -110,11 +110,12 @@ def _subject(
     name: str, namespace: str, config: list[Path] | None, rules: list[Path] | None, prometheus: str
 ) -> Subject:
     from watcher.core.settings import Settings
+    from watcher.engine.config import with_environment
 
     tried = _rule_sets(rules or [])
     if config is None and tried:
         app = _made_up(name, namespace or "default", list(tried))
-        return Subject(app, tried, _server(Settings(), prometheus))
+        return Subject(app, tried, _server(with_environment(Settings(), os.environ), prometheus))
     found = _config(config or [DEFAULT_CONFIG])
     app = _named(found, name, namespace)
     used = {entry if isinstance(entry, str) else entry.rule_set for entry in app.spec.watch.rules}
