@@ -150,10 +150,11 @@ def network(change: str, address: str, *, answers: bool = False) -> None:
     run("iptables", "--wait", "10", change, *rule)
 
 
-def kill(*processes: int) -> None:
-    """SIGKILL: they get to do nothing any more."""
+def send(number: signal.Signals, *processes: int) -> None:
+    """Send a signal to processes. One that has ended gets none."""
     for process in processes:
-        os.kill(process, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def wait_for_leader(daemon: Daemon) -> str:

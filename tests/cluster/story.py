@@ -6,6 +6,7 @@ instead, and waits for it where it is bound to come.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.daemon import DAEMON, Daemon, kill, network, wait_for_leader
+from tests.cluster.daemon import DAEMON, Daemon, network, send, wait_for_leader
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.receiver import Notification, received
 from tests.cluster.seen import Object, Seen, Sight
@@ -205,9 +206,22 @@ class When:
 
     def _die_at(self, moment: Callable[[Release], bool], processes: list[int], what: str, seconds: float) -> None:
         scene = self._scene
-        self._at(moment, lambda: kill(*processes), what, seconds)
+        self._at(moment, lambda: send(signal.SIGKILL, *processes), what, seconds)
         status = scene.asked().status
         scene.note(f"killed with {len(status.flips)} of 2 flips done, {'an' if status.intent else 'no'} intent")
+
+    def the_leader_freezes_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> str:
+        """Its process does nothing from that moment on, and does not know it. Returns its pod's name."""
+        daemon = self._scene.daemon
+        leader = wait_for_leader(daemon)
+        process = daemon.process(leader)
+        self._scene.undo.callback(send, signal.SIGCONT, process)
+        self._at(moment, lambda: send(signal.SIGSTOP, process), what, seconds)
+        return leader
+
+    def it_thaws(self, replica: str) -> None:
+        """The process goes on where it was."""
+        send(signal.SIGCONT, self._scene.daemon.process(replica))
 
     def the_leader_is_cut_off_at(
         self, moment: Callable[[Release], bool], what: str, *, answers: bool = False, seconds: float = 90.0

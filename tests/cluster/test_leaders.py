@@ -118,6 +118,31 @@ def test_a_leader_that_loses_its_network_is_replaced_and_does_nothing_when_it_is
 
 
 @pytest.mark.node
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(decided, marks=scenario("frozen-deciding", own_daemon=True, watch=WATCH)),
+        pytest.param(intended, marks=scenario("frozen-intending", own_daemon=True, watch=WATCH)),
+    ],
+)
+def test_a_leader_that_freezes_is_replaced_and_does_not_go_on_where_it_was(
+    story: Story, moment: Callable[[Release], bool]
+) -> None:
+    story.given.clients()
+    story.when.released(BAD["errors"])
+
+    leader = story.when.the_leader_freezes_at(moment, moment.__name__)
+    story.when.another_replica_leads(leader, TAKEN_OVER)
+
+    went_back_once(story)
+    story.when.it_thaws(leader)
+    story.then.it_does_nothing(leader)
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.the_replicas_flipped(2)
+
+
+@pytest.mark.node
 @scenario("all-cut-off", own_daemon=True, watch=WATCH)
 def test_a_rollback_that_the_api_server_cannot_be_asked_for_is_made_once_when_it_is_back(story: Story) -> None:
     story.given.clients()
