@@ -182,6 +182,8 @@ def test_a_wrong_document_does_not_hide_a_right_one() -> None:
         (
             f"apiVersion: {API_VERSION}\nkind: Ruleset",
             [
+                '1:1: "metadata" is missing: add "metadata: ..."',
+                '1:1: "spec" is missing: add "spec: ..."',
                 '2:7: "Ruleset" is no kind that is known here: did you mean "RuleSet"?',
             ],
         ),
@@ -385,6 +387,73 @@ def test_yaml_is_read_as_version_1_2(text: str) -> None:
 )
 def test_a_wrong_rule_is_said_with_its_place_and_cure(text: str, problems: list[str]) -> None:
     assert in_rule(text) == problems
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        pytest.param(
+            "      treshold: {abov: 1%}\n      for: 1m\n      breaches: {count: 3, of: 2}\n",
+            [
+                '8:7: unknown key "treshold": did you mean "threshold"?',
+                '8:18: unknown key "abov": did you mean "above"?',
+                "10:25: 3 of 2 can never be: write a count of at most 2",
+            ],
+            id="below a misspelled key",
+        ),
+        pytest.param(
+            "      treshold: {above: 1%}\n      for: 1m\n      breaches: {count: 1, of: 2}\n",
+            [
+                '8:7: unknown key "treshold": did you mean "threshold"?',
+                '10:17: a rule has "for" and "breaches": write one of them',
+            ],
+            id="between the keys of a rule",
+        ),
+        pytest.param(
+            "      threshold: {above: 1%}\n      colour: blue\n    - name: a\n      query: up\n"
+            "      threshold: {above: 1%}\n",
+            [
+                (
+                    '9:7: unknown key "colour": the keys here are name, description, query, window, threshold, compare, '
+                    "burnRate, for, breaches, traffic, reduce, warmUp, onBreach, onNoData, onError, lint"
+                ),
+                '10:13: a second rule is called "a": give each rule a name of its own',
+            ],
+            id="between the rules of a set",
+        ),
+        pytest.param(
+            "      threshold: {above: 1sec}\n      onNoData: breach\n",
+            ['8:26: "1sec" has an unknown unit: did you mean "1s"?'],
+            id="but nothing is said of what was cut out: not that a rule lacks its threshold",
+        ),
+        pytest.param(
+            "      threshold: {above: 1%}\n      for: 1mn\n      onNoData: breach\n",
+            ['9:12: "1mn" is no duration: did you mean "1m"? (units: ms s m h d w)'],
+            id="nor that it lacks its for",
+        ),
+        pytest.param(
+            "      threshold: {above: 1%}\n      for: 1m\n      For: 2m\n      breaches: {count: 1, of: 2}\n",
+            [
+                '10:7: unknown key "For": did you mean "for"?',
+                '11:17: a rule has "for" and "breaches": write one of them',
+            ],
+            id="a misspelled key beside the right one",
+        ),
+    ],
+)
+def test_what_a_mistake_hides_is_said_as_well(text: str, problems: list[str]) -> None:
+    assert in_rule(text) == problems
+
+
+def test_mistakes_within_mistakes_are_said_to_a_depth_at_which_nobody_reads_on() -> None:
+    text = f"apiVersion: {API_VERSION}\nkind: RuleSet\nmetadata: {{name: a}}\n"
+    text += "specs: {ruls: [{name: a, query: up, tresholds: {abov: 1}}]}\n"
+    said = [(problem.column, problem.cure) for problem in read(text).problems]
+    assert said == [
+        (1, 'did you mean "spec"?'),
+        (9, 'did you mean "rules"?'),
+        (37, 'did you mean "threshold"?'),
+    ]
 
 
 @pytest.mark.parametrize(

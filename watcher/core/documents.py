@@ -7,10 +7,10 @@ not. A document with a problem is not among the items, and none is where the YAM
 from __future__ import annotations
 
 import json
-import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from watcher.core.models import API_VERSION, Model
 from watcher.core.units import Invalid, near_miss, shown
+from watcher.core.wording import WANTED, in_words, reshaped, say, shape_of
 from watcher.core.yamltree import Fault, Listing, Node, Scalar, Table, Tree, data, read
 
 MOST_PROBLEMS = 100
@@ -101,23 +102,94 @@ def duplicates(documents: Iterable[Document]) -> list[Problem]:
 
 def _document(tree: Tree, root: Node, file: str, kinds: Mapping[str, type[Model]]) -> Document | list[Fault]:
     if not isinstance(root, Table):
-        message = f"a document is a mapping, and this is {_thing(root)}"
+        message = f"a document is a mapping, and this is {in_words(root)}"
         return [Fault(root.line, root.column, message, f'begin it with "apiVersion: {API_VERSION}"')]
-    kind_faults = _one_of(root, "kind", list(kinds))
-    if kind_faults:
-        return _one_of(root, "apiVersion", [API_VERSION]) + kind_faults
-    kind = str(data(root.entries["kind"][1]))
-    faults = _one_of(root, "apiVersion", [kinds[kind].of_version])
-    try:
-        model = kinds[kind].model_validate_json(json.dumps(data(root)))
-    except ValidationError as error:
-        errors = [one for one in error.errors(include_url=False) if one["loc"] not in (("apiVersion",), ("kind",))]
-        return faults + _faults(tree, root, kinds[kind], errors)
-    if faults:
+    faults = _one_of(root, "kind", list(kinds))
+    kind = _meant_kind(root, kinds)
+    if kind is None:
+        return _one_of(root, "apiVersion", [API_VERSION]) + faults
+    faults += _one_of(root, "apiVersion", [kinds[kind].of_version])
+    model = _validated(tree, root, kinds[kind], faults)
+    if model is None or faults:
         return faults
     metadata = getattr(model, "metadata", None)
     name, namespace = getattr(metadata, "name", ""), getattr(metadata, "namespace", None)
     return Document(kind, name, namespace, model, file, root.line, root)
+
+
+SURE = 0.85
+"""How alike two kinds must be for the document to be read as the one: a ReplicaSet is no misspelled RuleSet."""
+
+
+def _meant_kind(root: Table, kinds: Mapping[str, type[Model]]) -> str | None:
+    """The kind of a document, or the one that was probably meant."""
+    node = root.entries["kind"][1] if "kind" in root.entries else None
+    text = node.text if isinstance(node, Scalar) else ""
+    return next((kind for kind in kinds if SequenceMatcher(None, kind.lower(), text.lower()).ratio() > SURE), None)
+
+
+ROUNDS = 3
+"""How often a document is tried again, mended, to see what its first mistakes hid."""
+
+
+def _validated(tree: Tree, root: Table, kind: type[Model], faults: list[Fault]) -> Model | None:
+    """The model; None when something is wrong, which is then among the faults.
+
+    What is wrong with one key hides what is wrong with several together, and with what stands below a misspelled one.
+    So the document is mended as the cures say, and tried again.
+    """
+    seen: set[tuple[str, Loc]] = set()
+    cut: set[int] = set()
+    for _ in range(ROUNDS):
+        try:
+            return kind.model_validate_json(json.dumps(data(root)))
+        except ValidationError as error:
+            found = [one for one in error.errors(include_url=False) if one["loc"] not in (("apiVersion",), ("kind",))]
+        new = [one for one in found if (one["type"], one["loc"]) not in seen and not _follows(root, one, cut)]
+        if not new:
+            break
+        faults += _faults(tree, root, kind, new)
+        seen |= {(one["type"], one["loc"]) for one in new}
+        meant = [one for one in new if not (shape_of(one) and _meant_otherwise(root, one, new))]
+        for one in sorted(meant, key=lambda one: one["type"] != "extra_forbidden"):
+            _mend(root, kind, one, cut)
+    return None
+
+
+def _follows(root: Table, error: ErrorDetails, cut: set[int]) -> bool:
+    """Whether an error may be there only because something was cut out of the mapping that it is about."""
+    missing = error["type"] == "missing"
+    about, _ = _find(root, error["loc"][:-1] if missing else error["loc"])
+    return id(about) in cut and (missing or isinstance(error.get("ctx", {}).get("error"), Invalid))
+
+
+def _mend(root: Table, kind: type[Model], error: ErrorDetails, cut: set[int]) -> None:
+    """Do to the tree what the cure says, or cut out what is wrong where no cure is known."""
+    owner, key = _owner(root, error["loc"])
+    if owner is None or error["type"] == "missing":
+        return
+    if error["type"] == "extra_forbidden":
+        if key == error["loc"][-1]:
+            _, meant = _unknown_key(root, kind, error["loc"])
+            written = owner.entries.pop(key)
+            if meant:
+                owner.entries.setdefault(meant, written)
+    elif isinstance(owner.entries[key][1], Scalar) or shape_of(error):
+        del owner.entries[key]
+        cut.add(id(owner))
+
+
+def _owner(root: Table, loc: Loc) -> tuple[Table | None, str]:
+    """The mapping that has the key at `loc`, and that key; None where it is no mapping's key."""
+    node: Node = root
+    owner, key = None, ""
+    for step in loc:
+        if isinstance(node, Table) and step in node.entries:
+            owner, key = node, str(step)
+            node = node.entries[key][1]
+        elif isinstance(node, Listing) and isinstance(step, int) and step < len(node.items):
+            owner, node = None, node.items[step]
+    return owner, key
 
 
 def _one_of(root: Table, key: str, known: Sequence[str]) -> list[Fault]:
@@ -132,7 +204,7 @@ def _one_of(root: Table, key: str, known: Sequence[str]) -> list[Fault]:
         return []
     meant = near_miss(value.text, known) if isinstance(value, Scalar) else None
     cure = f'did you mean "{meant}"?' if meant else f"write {choice}"
-    return [Fault(value.line, value.column, f"{_thing(value)} is no {key} that is known here", cure)]
+    return [Fault(value.line, value.column, f"{in_words(value)} is no {key} that is known here", cure)]
 
 
 def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorDetails]) -> list[Fault]:
@@ -155,20 +227,13 @@ def _faults(tree: Tree, root: Table, model: type[Model], errors: Sequence[ErrorD
             )
         elif error["type"] == "too_short" and any(_below(error["loc"], other["loc"]) for other in errors):
             pass  # items that are wrong were not counted
-        elif _shape(error):
+        elif shape_of(error):
             misshapen.setdefault(id(_find(root, error["loc"])[0]), []).append(error)
         elif error["type"] not in ("extra_forbidden", "missing"):
             faults += _wrong_value(tree, root, error)
     return faults + [
-        _wrong_shape(root, several) for several in misshapen.values() if not _meant_otherwise(root, several[0], errors)
+        _wrongshape(root, several) for several in misshapen.values() if not _meant_otherwise(root, several[0], errors)
     ]
-
-
-def _shape(error: ErrorDetails) -> str:
-    """What the value should have been made of, if that is what is wrong with it."""
-    kind = error["type"]
-    found = kind.split("_")[0]
-    return found if found in _WANTED and kind not in _BOUNDS and kind != "string_pattern_mismatch" else ""
 
 
 def _meant_otherwise(root: Table, error: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
@@ -176,33 +241,23 @@ def _meant_otherwise(root: Table, error: ErrorDetails, errors: Sequence[ErrorDet
     node, _ = _find(root, error["loc"])
     for other in errors:
         loc = other["loc"]
-        if other is error or (_shape(other) and _find(root, loc)[0] is node):
+        if other is error or (shape_of(other) and _find(root, loc)[0] is node):
             continue
         if any(_find(root, loc[:length])[0] is node for length in range(len(loc) + 1)):
             return True
     return False
 
 
-def _wrong_shape(root: Table, errors: Sequence[ErrorDetails]) -> Fault:
+def _wrongshape(root: Table, errors: Sequence[ErrorDetails]) -> Fault:
     """One fault for a value that is nothing of what it may be. One error came of each."""
     node, key = _find(root, errors[0]["loc"])
-    shapes = list(dict.fromkeys(_shape(error) for error in errors))
-    words = list(dict.fromkeys(_WANTED[shape][0] for shape in shapes))
-    scalars = [shape for shape in shapes if _WANTED[shape][0] not in ("a list", "a mapping")]
+    shapes = list(dict.fromkeys(shape_of(error) for error in errors))
+    words = list(dict.fromkeys(WANTED[shape][0] for shape in shapes))
+    scalars = [shape for shape in shapes if WANTED[shape][0] not in ("a list", "a mapping")]
     likeliest = scalars[0] if isinstance(node, Scalar) and scalars else shapes[0]
-    thing = _thing(node)
+    thing = in_words(node)
     said = f"{thing} is not {words[0]}" if len(words) == 1 else f"{thing} is neither {' nor '.join(words)}"
-    return Fault(*_place(node, key), said, _reshaped(node, likeliest))
-
-
-def _reshaped(node: Node, shape: str) -> str:
-    """What to write instead of a value of the wrong shape."""
-    if isinstance(node, Scalar) and node.value is not None:
-        if shape == "string":
-            return f'put it in quotes: "{node.text}"'
-        if shape == "int" and re.fullmatch(r"-?[0-9]{1,18}", node.text):
-            return f"write {node.text}, without quotes"
-    return _WANTED[shape][1]
+    return Fault(*_place(node, key), said, reshaped(node, likeliest))
 
 
 def _below(loc: Loc, other: Loc) -> bool:
@@ -270,7 +325,7 @@ def _wrong_value(tree: Tree, root: Table, error: ErrorDetails) -> list[Fault]:
     cause = error.get("ctx", {}).get("error")
     if not isinstance(cause, Invalid):
         node, key = _find(root, error["loc"])
-        return [Fault(*_place(node, key), *_said(error, node))]
+        return [Fault(*_place(node, key), *say(error, node))]
     faults = []
     for one in (cause, *cause.more):
         node, key = _find(root, error["loc"] + one.path)
@@ -286,58 +341,3 @@ def _place(node: Node, key: Scalar | None) -> tuple[int, int]:
     absent = isinstance(node, Scalar) and node.value is None and not node.text
     at = key if key is not None and (absent or node.line > key.line) else node
     return at.line, at.column
-
-
-_WANTED = {
-    "string": ("a text", "write a text"),
-    "model": ("a mapping", 'write keys and values, as in "key: value"'),
-    "dict": ("a mapping", 'write keys and values, as in "key: value"'),
-    "list": ("a list", 'write items that begin with "- ", or put them in [ ]'),
-    "tuple": ("a list", 'write items that begin with "- ", or put them in [ ]'),
-    "int": ("a whole number", 'write one such as "3", without quotes'),
-    "float": ("a number", 'write one such as "0.5", without quotes'),
-    "bool": ("true or false", "write one of them, without quotes"),
-    "date": ("a date", 'write one such as "2026-12-20"'),
-    "time": ("a time of day", 'write one such as "09:00"'),
-    "datetime": ("a time", 'write one such as "2026-12-20T09:00:00Z"'),
-}
-_BOUNDS = {
-    "greater_than": ("gt", "too small", "write more than {}"),
-    "greater_than_equal": ("ge", "too small", "write at least {}"),
-    "less_than": ("lt", "too large", "write less than {}"),
-    "less_than_equal": ("le", "too large", "write at most {}"),
-    "too_short": ("min_length", "too short", "write at least {}"),
-    "too_long": ("max_length", "too long", "write at most {}"),
-    "string_too_short": ("min_length", "too short", "write at least {} characters"),
-    "string_too_long": ("max_length", "too long", "write at most {} characters"),
-}
-
-
-def _said(error: ErrorDetails, node: Node) -> tuple[str, str]:
-    """What a model says about a value, in words for the person who wrote it."""
-    kind, context, thing = error["type"], error.get("ctx", {}), _thing(node)
-    if kind in ("literal_error", "enum"):
-        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        meant = near_miss(node.text, known) if isinstance(node, Scalar) else None
-        message = f"{thing} is not one of {', '.join(known)}"
-        return message, f'did you mean "{meant}"?' if meant else "write one of them"
-    if kind == "string_pattern_mismatch":
-        return f"{thing} does not look like {context['pattern']}", "correct it"
-    if kind in _BOUNDS:
-        key, problem, cure = _BOUNDS[kind]
-        return f"{thing} is {problem}", cure.format(context[key])
-    message = str(context["error"]) if "error" in context else f"{thing} cannot stand here ({error['msg']})"
-    problem, _, cure = message.partition(": ")
-    return problem, cure or "correct it"
-
-
-def _thing(node: Node) -> str:
-    """A value in words."""
-    if isinstance(node, Table):
-        return "a mapping"
-    if isinstance(node, Listing):
-        return "a list"
-    assert isinstance(node, Scalar)
-    if node.value is None:
-        return "nothing"
-    return shown(node.text) if isinstance(node.value, str) else node.text[:60]
