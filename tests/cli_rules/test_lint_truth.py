@@ -11,7 +11,8 @@ import requests
 
 from watcher.adapters.prometheus.local import LocalPrometheus, Written
 from watcher.core.lint.checking import understood
-from watcher.core.lint.shapes import labels_of, range_of
+from watcher.core.lint.labels import labels_of
+from watcher.core.lint.shapes import range_of
 
 START, SCRAPE, SCRAPES = 1_000_000_000.0, 15, 40
 GAUGES = ("g", "s_seconds", "b_bytes")

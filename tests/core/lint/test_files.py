@@ -25,7 +25,7 @@ def said(text: str, application: str) -> list[str]:
 def test_a_wrong_rule_hides_neither_its_own_queries_nor_its_neighbours() -> None:
     text = (
         HEAD
-        + "    - name: Wrong Name\n      query: sum(x\n      treshold: {}\n"
+        + "    - name: Wrong Name\n      query: sum(x\n      treshold: {above: 5}\n"
         + f"    - name: right\n      query: max(x{{{SEL}}}[5m])\n      threshold: {{above: 5}}\n"
         + '    - name: other\n      query: ""\n      threshold: {above: 5}\n'
         + '    - name: variable\n      query: x{a="{{ clor }}"}\n      threshold: {above: 5}\n'

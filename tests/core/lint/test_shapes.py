@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from watcher.core.lint.labels import labels_of
 from watcher.core.lint.promql import parse
-from watcher.core.lint.shapes import FUNCTIONS, labels_of, range_of, unit_of
+from watcher.core.lint.shapes import FUNCTIONS, range_of, unit_of
 
 INF = math.inf
 PART, WHOLE = 'sum(rate(r_total{code="5"}[1m]))', "sum(rate(r_total[1m]))"
@@ -128,6 +129,11 @@ def test_the_range_of_a_query(query: str, low: float, high: float) -> None:
         ("sum(x) or vector(0)", set()),
         ("sum by (a) (x) or vector(0)", {"a"}),
         ("x or vector(0)", None),
+        ('sum by (a) (x{a="1"}) or sum(y)', {"a"}),
+        ('sum by (a) (x{a="1"} or vector(1))', {"a"}),
+        ('absent(x{a="1"}) or vector(0)', None),
+        ("histogram_quantile(0.9, sum by (le) (x)) or vector(0)", set()),
+        ('label_replace(vector(1), "a", "b", "c", "d") or vector(0)', {"a"}),
         ("sum(x) and y", set()),
         ("2 * sum by (a) (x)", {"a"}),
         ("sum by (a) (x) * 2", {"a"}),

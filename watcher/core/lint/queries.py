@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from watcher.core.lint.findings import Remark
-from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, labels_of, may_count, range_of
+from watcher.core.lint.labels import labels_of
+from watcher.core.lint.shapes import COUNTER_ENDS, RATES, is_counter, may_count, range_of
 from watcher.core.lint.tree import (
     Aggregation,
     Call,

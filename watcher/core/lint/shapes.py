@@ -1,7 +1,7 @@
-"""What numbers a query can give: between which limits, in which unit, and as how many series.
+"""What numbers a query can give: between which limits, and in which unit.
 
-Everything here errs on one side: a range is never narrower than the truth, "one series" is only said of what the query
-itself makes one. So what is said to be out of reach is. The tables follow Prometheus's documentation of its functions.
+Everything here errs on one side: a range is never narrower than the truth. So what is said to be out of reach is. The
+tables follow Prometheus's documentation of its functions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from watcher.core.lint.tree import (
     Number,
     Paren,
     Selector,
-    String,
     Subquery,
     Unary,
     bare,
@@ -57,10 +56,6 @@ _OTHERS = _words(
 )
 FUNCTIONS = _SAME | _ROUNDED | _NOT_NEGATIVE | _ONE | _OTHERS
 """Names to suggest for one that does not exist."""
-
-_VECTOR_ARGUMENT: Mapping[str, int] = {"histogram_quantile": 1, "quantile_over_time": 1, "histogram_fraction": 2}
-"""Where the series of a call come from, if not from its first argument."""
-_UNLABELLED = frozenset({"scalar", "vector", "time", "pi", "absent", "absent_over_time"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,64 +247,6 @@ def _narrower(part: Selector, whole: Selector) -> bool:
         return same_time and bool(les) and {(o.label, o.op, o.text) for o in whole.matchers} <= conditions - les
     named = bool(part.name) and part.name == whole.name
     return same_time and named and {(o.label, o.op, o.text) for o in whole.matchers} <= conditions
-
-
-def labels_of(expr: Expr) -> frozenset[str] | None:
-    """By which labels the series of an expression can differ: empty for one series, None where that is not known."""
-    match expr:
-        case Number() | String():
-            return frozenset()
-        case Paren(expr=inner) | Unary(expr=inner) | Subquery(expr=inner):
-            return labels_of(inner)
-        case Aggregation():
-            return _grouped(expr)
-        case Call(name=name, args=args):
-            if name in _UNLABELLED or not args:
-                return frozenset()
-            at = _VECTOR_ARGUMENT.get(name, 0)
-            found = labels_of(args[at]) if at < len(args) else None
-            if name in ("label_replace", "label_join") and found is not None and isinstance(args[1], String):
-                return found | {args[1].text}
-            return found - {"le"} if found is not None and name == "histogram_quantile" else found
-        case Binary():
-            return _matched(expr)
-        case _:
-            return None
-
-
-def _grouped(expr: Aggregation) -> frozenset[str] | None:
-    if expr.op in ("topk", "bottomk", "limitk", "limit_ratio"):
-        one = isinstance(number := bare(expr.args[0]), Number) and number.value == 1 and expr.grouping is None
-        return frozenset() if one else labels_of(expr.expr)
-    if expr.op == "count_values":
-        return None
-    if expr.grouping == "without":
-        inner = labels_of(expr.expr)
-        return inner - set(expr.labels) if inner is not None else None
-    # A label that every selector fixes cannot differ.
-    inside = selectors(expr.expr)
-    fixed = [{one.label for one in found.matchers if one.op == "="} for found in inside]
-    same = frozenset.intersection(*map(frozenset, fixed)) if fixed else frozenset()
-    wanted = frozenset(expr.labels) - same
-    found = labels_of(expr.expr)
-    return wanted if found is None else wanted & found
-
-
-def _matched(expr: Binary) -> frozenset[str] | None:
-    left, right = labels_of(expr.lhs), labels_of(expr.rhs)
-    if expr.op == "or":
-        return left | right if left is not None and right is not None else None
-    if expr.op in ("and", "unless"):
-        return left
-    if is_scalar(expr.lhs):
-        return right
-    if is_scalar(expr.rhs):
-        return left
-    if expr.on is not None and not expr.grouped:
-        return frozenset(expr.on) & (left if left is not None else frozenset(expr.on))
-    if left is None or right is None:
-        return frozenset() if frozenset() in (left, right) and not expr.grouped else None
-    return left | right if expr.grouped else left & right
 
 
 def is_scalar(expr: Expr) -> bool:
