@@ -11,6 +11,7 @@ import json
 import sys
 import textwrap
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -50,6 +51,7 @@ def schema(
     print(text_of(found), end="")
 
 
+@cache
 def schemas() -> dict[str, dict[str, Any]]:
     """Every schema by its name; `any` is for files of whatever kind."""
     from watcher.core.application import Application
