@@ -414,8 +414,8 @@ def test_a_wrong_rule_is_said_with_its_place_and_cure(text: str, problems: list[
             "      threshold: {above: 1%}\n",
             [
                 (
-                    '9:7: unknown key "colour": the keys here are name, description, query, window, threshold, compare, '
-                    "burnRate, for, breaches, traffic, reduce, warmUp, onBreach, onNoData, onError, lint"
+                    '9:7: unknown key "colour": the keys here are name, description, query, window, threshold, '
+                    "compare, burnRate, for, breaches, traffic, reduce, warmUp, onBreach, onNoData, onError, lint"
                 ),
                 '10:13: a second rule is called "a": give each rule a name of its own',
             ],
