@@ -17,10 +17,11 @@ import pytest
 from tests.cluster.daemon import DAEMON, Daemon
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.receiver import Receiver
+from tests.cluster.scene import Scene
 from tests.cluster.seen import Seen
 from tests.cluster.setting import setting_of, settings_of
 from tests.cluster.stage import Platform
-from tests.cluster.story import Scene, Story
+from tests.cluster.story import Story
 from tests.cluster.together import together
 from tests.cluster.waiting import kubectl, make_namespace
 from watcher.adapters.kubernetes.connection import Connection

@@ -6,22 +6,18 @@ instead, and waits for it where it is bound to come.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from tests.cluster.daemon import DAEMON, Daemon, network, send, wait_for_leader
-from tests.cluster.prometheus import Prometheus
+from tests.cluster.daemon import DAEMON, wait_for_leader
 from tests.cluster.receiver import Notification, received
-from tests.cluster.seen import Object, Seen, Sight
-from tests.cluster.stage import Platform, is_live, is_ready, of, selected
+from tests.cluster.scene import Scene
+from tests.cluster.seen import Object, Sight
+from tests.cluster.stage import is_ready, of, selected
+from tests.cluster.trouble import Trouble
 from tests.cluster.waiting import kubectl, until
-from watcher.core.release import Flip, Phase, Release, from_json
+from watcher.core.release import Flip, Phase, Release
 from watcher.demo.platform import manifests
 from watcher.demo.platform.ledger import Traffic
 from watcher.demo.platform.load import LoadGenerator
@@ -32,51 +28,6 @@ BAD = manifests.BAD_VERSIONS
 
 QUIET = 4.0
 """Seconds for which nothing must happen: two looks of a replica at the Lease."""
-
-
-@dataclass
-class Scene:
-    """What the words speak of."""
-
-    platform: Platform
-    seen: Seen
-    daemon: Daemon
-    notified: Path
-    note: Callable[[str], None]
-    """Prints a figure when all tests have ended."""
-    prometheus: Prometheus | None = None
-    undo: ExitStack = field(default_factory=ExitStack)
-    clients: LoadGenerator | None = None
-    release: Release | None = None
-    cut_off: list[tuple[str, bool]] = field(default_factory=list)
-    """The addresses that are cut off, and whether from answers only."""
-
-    @property
-    def namespace(self) -> str:
-        return self.platform.namespace
-
-    def asked(self) -> Release:
-        """The Release as it was last seen."""
-        assert self.release is not None, "nothing was released yet"
-        return self.platform.read(self.release)
-
-    def follow(self, reached: Callable[[Release], bool], what: str, seconds: float) -> Release:
-        self.seen.until(lambda: reached(self.asked()), what, seconds, self.told)
-        return self.asked()
-
-    def told(self) -> str:
-        """What there is, for whoever reads that a test failed."""
-        status = self.asked().status
-        lines = [f"{status.phase.value}: {status.reason}: {status.message}", self.platform.pods()]
-        return "\n".join([*lines, "the daemons' last lines:", self.daemon.log(15)])
-
-    def flips(self) -> list[Sight]:
-        """The states in which the live Service was first seen, and then with another colour each time."""
-        found: list[Sight] = []
-        for sight in self.seen.all("services"):
-            if is_live(sight.object) and not (found and selected(found[-1].object) == selected(sight.object)):
-                found.append(sight)
-        return found
 
 
 class Given:
@@ -112,11 +63,8 @@ class Given:
         self._scene.platform.patch(color, {"replicas": 0, "template": template})
 
 
-class When:
+class When(Trouble):
     """What somebody does, and what happens."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
 
     # -- a release ----------------------------------------------------------------------------------------------------
 
@@ -156,128 +104,6 @@ class When:
     def the_config_has(self, files: Mapping[str, str]) -> None:
         """Somebody applies other files."""
         self._scene.daemon.configure(files)
-
-    # -- the surroundings ---------------------------------------------------------------------------------------------
-
-    def prometheus_dies(self) -> None:
-        assert self._scene.prometheus is not None, "this scenario has no Prometheus of its own"
-        self._scene.prometheus.kill()
-
-    def prometheus_is_back(self) -> None:
-        """With the data that it had."""
-        assert self._scene.prometheus is not None, "this scenario has no Prometheus of its own"
-        self._scene.prometheus.start()
-
-    def no_replica_runs(self) -> None:
-        self._scene.daemon.scale(0)
-        until(lambda: not self._scene.daemon.pods(), "the daemon's pods to be gone", 90)
-
-    def replicas_run_again(self) -> None:
-        self._scene.daemon.scale(2)
-
-    def users_get_errors(self, count: int) -> None:
-        """So many more, from now on."""
-        clients = self._scene.clients
-        assert clients is not None, "this scenario has no clients"
-        before = clients.snapshot().results["http_5xx"]
-        until(lambda: clients.snapshot().results["http_5xx"] >= before + count, f"{count} errors", 60)
-
-    def the_leader_is_deleted(self) -> str:
-        """Its pod is taken away by force: the API server forgets it at once. Returns its name."""
-        leader = wait_for_leader(self._scene.daemon)
-        self._scene.daemon.delete_pod(leader)
-        return leader
-
-    def the_leader_is_told_to_stop(self) -> str:
-        """As a drained node or a new version of the daemon does it. Returns its name."""
-        leader = wait_for_leader(self._scene.daemon)
-        kubectl("delete", "pod", leader, "-n", self._scene.namespace, "--wait=false")
-        return leader
-
-    def the_leader_dies_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
-        """Its process is killed the moment the Release is seen like this."""
-        daemon = self._scene.daemon
-        self._die_at(moment, [daemon.process(wait_for_leader(daemon))], what, seconds)
-
-    def all_replicas_die_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
-        """Nobody is left for some seconds."""
-        daemon = self._scene.daemon
-        self._die_at(moment, [daemon.process(pod) for pod in daemon.pods()], what, seconds)
-
-    def _die_at(self, moment: Callable[[Release], bool], processes: list[int], what: str, seconds: float) -> None:
-        scene = self._scene
-        self._at(moment, lambda: send(signal.SIGKILL, *processes), what, seconds)
-        status = scene.asked().status
-        scene.note(f"killed with {len(status.flips)} of 2 flips done, {'an' if status.intent else 'no'} intent")
-
-    def the_leader_freezes_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> str:
-        """Its process does nothing from that moment on, and does not know it. Returns its pod's name."""
-        daemon = self._scene.daemon
-        leader = wait_for_leader(daemon)
-        process = daemon.process(leader)
-        self._scene.undo.callback(send, signal.SIGCONT, process)
-        self._at(moment, lambda: send(signal.SIGSTOP, process), what, seconds)
-        return leader
-
-    def it_thaws(self, replica: str) -> None:
-        """The process goes on where it was."""
-        send(signal.SIGCONT, self._scene.daemon.process(replica))
-
-    def the_leader_is_cut_off_at(
-        self, moment: Callable[[Release], bool], what: str, *, answers: bool = False, seconds: float = 90.0
-    ) -> str:
-        """From that moment on nothing of what it sends to the API server arrives; or, with `answers`, all of that and
-        nothing of what it is answered. Returns its name.
-        """
-        leader = wait_for_leader(self._scene.daemon)
-        self._cut_off_at(moment, [leader], what, seconds, answers)
-        return leader
-
-    def all_replicas_are_cut_off_at(self, moment: Callable[[Release], bool], what: str, seconds: float = 90.0) -> None:
-        """As if the API server were gone."""
-        self._cut_off_at(moment, list(self._scene.daemon.pods()), what, seconds, answers=False)
-
-    def _cut_off_at(
-        self, moment: Callable[[Release], bool], pods: Sequence[str], what: str, seconds: float, answers: bool
-    ) -> None:
-        scene = self._scene
-        found = scene.daemon.pods()
-        rows = [(str(found[pod]["status"]["podIP"]), answers) for pod in pods]
-        scene.cut_off += rows
-
-        def cut() -> None:
-            for address, only_answers in rows:
-                network("--insert", address, answers=only_answers)
-
-        self._at(moment, cut, what, seconds)
-
-    def nobody_leads(self) -> None:
-        """Each replica has given up by its own clock."""
-        daemon = self._scene.daemon
-        until(lambda: not any(daemon.metric("watcher_leads").values()), "every replica to give up", 30)
-
-    def the_network_heals(self) -> None:
-        while self._scene.cut_off:
-            address, answers = self._scene.cut_off.pop()
-            network("--delete", address, answers=answers)
-
-    def _at(self, moment: Callable[[Release], bool], act: Callable[[], None], what: str, seconds: float) -> None:
-        scene = self._scene
-        acted = threading.Event()
-
-        def at_once() -> None:
-            act()
-            acted.set()
-
-        name = scene.asked().name
-        scene.seen.at("releases", lambda found: found["metadata"]["name"] == name and moment(_read(found)), at_once)
-        scene.seen.until(acted.is_set, what, seconds, scene.told)
-
-    def another_replica_leads(self, than: str, seconds: float = 60.0) -> None:
-        """Another pod holds the Lease. Prints how long that took."""
-        began = time.monotonic()
-        until(lambda: self._scene.daemon.leader() not in ("", than), "another replica to lead", seconds)
-        self._scene.note(f"another replica leads after {time.monotonic() - began:.1f} s")
 
 
 class Then:
@@ -414,7 +240,3 @@ class Story:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.given, self.when, self.then = Given(scene), When(scene), Then(scene)
-
-
-def _read(found: Object) -> Release:
-    return from_json(dict(found))
