@@ -102,6 +102,13 @@ def test_an_ignore_that_silences_nothing_is_a_finding_where_it_could_have_been_f
     assert all(found in str(one) and (one.line, one.column) == (11, 20) for one in seen)
 
 
+def test_a_form_that_is_newer_than_lint_can_be_silenced() -> None:
+    text = f"query: sum(rate(r_total{{{SEL}}}[1m] smoothed))\nthreshold: {{above: 5}}\n"
+
+    assert codes(text) == ["BW101"]
+    assert codes(text + 'lint: {ignore: [{code: BW101, reason: "Prometheus 3.7 has it"}]}\n') == []
+
+
 def test_with_an_application_an_ignore_of_what_it_finds_has_to_be_needed() -> None:
     ignored = "lint: {ignore: [{code: BW601, reason: none}]}\n"
 
