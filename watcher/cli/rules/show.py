@@ -151,7 +151,7 @@ def _lasting(rule: BoundRule) -> str:
 def _block(name: str, query: str) -> Iterator[str]:
     first, *rest = query.splitlines()
     yield f"  {name:<9} {first}"
-    yield from (f"            {line.rstrip()}" for line in rest)
+    yield from (f"            {line.rstrip()}" for line in rest if line.strip())
 
 
 def _evaluated(app: Application, rule: BoundRule) -> str:
