@@ -68,7 +68,7 @@ def history() -> Iterator[Written]:
         "lasting": {"200": always(10), "500": lambda at: 2.0 if at >= 420 else 0.0, "503": always(0)},
     }.items():
         for code, rate in codes.items():
-            yield counter({"app": app, "color": "green", "code": code}, rate, WATCHED)
+            yield counter({"app": app, "color": "green", "code": code}, rate, (0.0, WATCHED[1]))
     # Blue was live until the switch, and a day ago; green was live a week ago. Green is slower now, in "slower".
     for app in ("slower", "as-before"):
         labels = {"namespace": "prod", "app": app}
