@@ -77,6 +77,15 @@ class When(Trouble):
         """The Release comes to this phase."""
         self._scene.follow(lambda release: release.phase is phase, f"the phase {phase.value}", seconds)
 
+    def a_job_runs(self) -> None:
+        """The pod of one of the Release's Jobs runs."""
+
+        def runs() -> bool:
+            pods = self._scene.seen.now("pods").values()
+            return any("job-name" in pod["metadata"].get("labels", {}) and is_ready(pod) for pod in pods)
+
+        self._scene.seen.until(runs, "a Job to run", 90, self._scene.told)
+
     def approved(self) -> None:
         self._command("approve")
 
@@ -143,6 +152,10 @@ class Then:
             return any(c.type == kind and c.status == "True" for c in release.status.conditions)
 
         self._scene.follow(found, f"the condition {kind}", 60)
+
+    def jobs_were_made(self, count: int) -> None:
+        found = kubectl("get", "jobs", "-n", self._scene.namespace, "--output=name").split()
+        assert len(found) == count, found
 
     # -- traffic ------------------------------------------------------------------------------------------------------
 

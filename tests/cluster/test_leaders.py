@@ -12,9 +12,17 @@ import pytest
 from tests.cluster.setting import ERROR_RATE, LONG, scenario
 from tests.cluster.story import BAD, GOOD, Story
 from watcher.core.release import Phase, Release
+from watcher.demo.platform import manifests
 
 pytestmark = pytest.mark.slow
 WATCH = LONG | {"rules": [ERROR_RATE]}
+SLOW_JOB = {
+    "name": "slow",
+    "job": {
+        "image": manifests.VERIFIER,
+        "command": ["python3", "-c", "import time; time.sleep(15); print('looked at everything')"],
+    },
+}
 TAKEN_OVER = 20.0
 """Seconds: the Lease's 10, a look at it each 2, and a busy machine."""
 
@@ -140,6 +148,34 @@ def test_a_leader_that_freezes_is_replaced_and_does_not_go_on_where_it_was(
     story.then.traffic_went("blue", "green", "blue")
     story.then.the_daemon_flipped("green", "blue")
     story.then.the_replicas_flipped(2)
+
+
+def verified_by_one_job(story: Story) -> None:
+    story.then.it_ends(Phase.COMPLETED, "Completed")
+    story.then.its_check_said("verification/slow", "looked at everything")
+    story.then.jobs_were_made(1)
+    story.then.the_daemon_flipped("green")
+
+
+@pytest.mark.node
+@scenario("killed-asking", own_daemon=True, tests={"verification": [SLOW_JOB]})
+def test_a_leader_that_is_killed_while_it_makes_a_job_leaves_one_job(story: Story) -> None:
+    story.when.released(GOOD)
+
+    story.when.the_leader_dies_at(lambda release: "as a Job" in release.status.message, "the Job to be made")
+
+    verified_by_one_job(story)
+
+
+@pytest.mark.node
+@scenario("killed-testing", own_daemon=True, tests={"verification": [SLOW_JOB]})
+def test_a_leader_that_is_killed_while_a_job_runs_leaves_that_job_to_the_next(story: Story) -> None:
+    story.when.released(GOOD)
+    story.when.a_job_runs()
+
+    story.when.the_leader_dies()
+
+    verified_by_one_job(story)
 
 
 @pytest.mark.node

@@ -61,6 +61,11 @@ class Trouble:
         kubectl("delete", "pod", leader, "-n", self._scene.namespace, "--wait=false")
         return leader
 
+    def the_leader_dies(self) -> None:
+        """Its process is killed."""
+        daemon = self._scene.daemon
+        send(signal.SIGKILL, daemon.process(wait_for_leader(daemon)))
+
     def the_leader_dies_at(self, moment: Moment, what: str, seconds: float = 90.0) -> None:
         """Its process is killed the moment the Release is seen like this."""
         daemon = self._scene.daemon
