@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -189,6 +190,38 @@ def test_a_query_that_reads_too_much_is_expensive(tmp_path: Path) -> None:
     assert done.exit_code == 1
 
 
+STRANGE: list[Any] = [
+    3,
+    None,
+    [],
+    {"metric": 3, "value": [0, "1"]},
+    {"metric": {}, "value": [0, "x"]},
+    {"metric": {}, "value": 3},
+]
+
+
+@pytest.mark.parametrize("row", STRANGE, ids=str)
+def test_an_answer_that_is_none_is_said_to_be_strange(tmp_path: Path, row: Any) -> None:
+    with answering(api({"query": {"resultType": "vector", "result": [row]}})) as url:
+        done = lint(tmp_path, GOOD, "--prometheus", url)
+
+    assert done.exit_code == 2
+    assert "answered with something that its HTTP API does not describe: is the address right?" in done.stderr
+
+
+@pytest.mark.parametrize("path", ["metadata", "targets", "labels"])
+@pytest.mark.parametrize(
+    "given", [3, [], [3], {}, {"queue_length": []}, {"activeTargets": [3, {"labels": 3}]}], ids=str
+)
+def test_strange_words_about_metrics_and_targets_are_passed_over(tmp_path: Path, path: str, given: Any) -> None:
+    with answering(api({path: given})) as url:
+        done = lint(tmp_path, GOOD, "--prometheus", url)
+
+    assert done.stderr == ""
+    codes_said = set(re.findall(r"BW\d+", done.stdout))
+    assert codes_said <= ({"BW702", "BW705"} if path == "labels" and given == [3] else {"BW705"})
+
+
 @pytest.mark.parametrize("path", ["metadata", "targets"])
 @pytest.mark.parametrize("status", [404, 405])
 def test_a_server_without_targets_or_types_is_asked_for_the_rest(tmp_path: Path, path: str, status: int) -> None:
@@ -205,6 +238,10 @@ def test_a_server_without_targets_or_types_is_asked_for_the_rest(tmp_path: Path,
         ((500, "text/plain", "broken"), "answered 500 Internal Server Error: broken"),
         ((200, "text/html", "<h1>Grafana</h1>"), "answered with something that its HTTP API does not describe"),
         ((200, "application/json", '{"status": "success", "data": 3}'), "its HTTP API does not describe"),
+        (
+            (422, "application/json", '{"status": "error", "error": "too many series"}'),
+            "refused count by (__name__, job)",
+        ),
         ((401, "text/plain", "who are you"), "answered 401 Unauthorized: who are you"),
         ((503, "application/json", '{"status": "error", "error": "starting up"}'), "answered 503: starting up"),
     ],

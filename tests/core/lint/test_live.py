@@ -107,6 +107,14 @@ def test_every_metric_that_the_rules_name_is_asked_for_once() -> None:
     assert metric_names(found) == ["a", "b"]
 
 
+def test_a_name_in_quotes_is_not_asked_for() -> None:
+    found = linted(f"query: 'max({{\"a.b\",{SEL}}})'\nthreshold: {{above: 5}}\n")
+    judge_metrics(found, KNOWN)
+
+    assert metric_names(found) == []
+    assert codes(found) == []
+
+
 RULE = f"query: max(x{{{SEL}}})\nthreshold: {{above: 5}}\n"
 TRAFFIC = f"traffic: {{query: 'sum(x{{{SEL}}})', atLeast: 5}}\n"
 

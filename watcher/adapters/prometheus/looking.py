@@ -46,13 +46,13 @@ class Looker:
         self._session.close()
 
     def metrics(self, names: Sequence[str]) -> dict[str, Metric]:
-        """What is known of the metrics that have series now; what has none is left out."""
+        """What is known of the metrics that have series now; what has none is left out. Names are plain ones, of
+        letters, digits, _ and colons."""
         jobs: dict[str, set[str]] = {}
         series: dict[str, int] = {}
         for first in range(0, len(names), AT_ONCE):
-            some = "|".join(re.escape(name) for name in names[first : first + AT_ONCE])
-            pattern = some.replace("\\", "\\\\")
-            for row in self._vector(f'count by (__name__, job) ({{__name__=~"{pattern}"}})'):
+            some = "|".join(names[first : first + AT_ONCE])
+            for row in self._vector(f'count by (__name__, job) ({{__name__=~"{some}"}})'):
                 name = row["metric"].get("__name__", "")
                 jobs.setdefault(name, set()).add(row["metric"].get("job", ""))
                 series[name] = series.get(name, 0) + int(float(row["value"][1]))
@@ -93,9 +93,12 @@ class Looker:
         return Measured(several, seconds, samples)
 
     def _vector(self, expr: str) -> Iterable[Mapping[str, Any]]:
-        data = self._ask("POST", "query", {"query": expr})
+        try:
+            data = self._ask("POST", "query", {"query": expr})
+        except _Refused as error:
+            raise Transient(f"{self._who} refused {expr}: {error}") from error
         found = data.get("result") if isinstance(data, dict) else None
-        if not isinstance(found, list):
+        if not isinstance(found, list) or not all(map(_is_row, found)):
             raise self._strange()
         return found
 
@@ -117,8 +120,8 @@ class Looker:
         """The metrics' types by name. Not every server that speaks the API has them."""
         with suppress(_Refused):
             found = self._ask("GET", "metadata", {})
-            if isinstance(found, dict):
-                return {name: str(rows[0].get("type", "")) for name, rows in found.items() if rows}
+            with suppress(AttributeError, LookupError, TypeError):
+                return {name: str(rows[0].get("type", "")) for name, rows in found.items()}
         return {}
 
     def _scrape_intervals(self) -> dict[str, timedelta]:
@@ -128,7 +131,7 @@ class Looker:
             found = self._ask("GET", "targets", {"state": "active"})
             targets = found.get("activeTargets") if isinstance(found, dict) else None
             for target in targets if isinstance(targets, list) else ():
-                with suppress(Invalid, AttributeError):
+                with suppress(Invalid, AttributeError, TypeError):
                     interval = parse_duration(str(target.get("scrapeInterval", "")))
                     job = str((target.get("labels") or {}).get("job", ""))
                     longest[job] = max(interval, longest.get(job, interval))
@@ -176,6 +179,15 @@ class Looker:
         return Transient(
             f"{self._who} answered with something that its HTTP API does not describe: is the address right?"
         )
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a series of an instant answer: its labels, and a time with a number."""
+    try:
+        float(row["value"][1])
+    except (LookupError, TypeError, ValueError):
+        return False
+    return isinstance(row.get("metric"), dict)
 
 
 class _Refused(Exception):

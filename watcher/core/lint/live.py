@@ -5,6 +5,7 @@ Plain data in, findings out; `watcher.adapters.prometheus.looking` does the aski
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,8 @@ from watcher.core.lint.shapes import RATES
 from watcher.core.lint.tree import Binary, Call, Expr, Number, Selector, bare, below, selectors, walk
 from watcher.core.units import Invalid, near_miss
 
+_PLAIN = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+"""Names without quotes; of others nothing is asked."""
 SLOW = 1.0
 """Seconds for one query above which it is expensive."""
 MANY_SAMPLES = 1_000_000
@@ -63,9 +66,9 @@ class Question:
 
 
 def metric_names(linted: Linted) -> list[str]:
-    """Every metric that the rules name."""
+    """Every metric that the rules name plainly."""
     trees = [tree for one in linted.rules for _, query in one.rule.queries() if (tree := understood(query)[0])]
-    return sorted({selector.name for tree in trees for selector in selectors(tree) if selector.name})
+    return sorted({selector.name for tree in trees for selector in selectors(tree) if _PLAIN.fullmatch(selector.name)})
 
 
 def judge_metrics(linted: Linted, metrics: Mapping[str, Metric], names: Sequence[str] = ()) -> None:
@@ -102,14 +105,15 @@ def _type(selector: Selector, metrics: Mapping[str, Metric]) -> str:
 def _missing(tree: Expr, metrics: Mapping[str, Metric], names: Sequence[str]) -> Iterator[Remark]:
     for selector in selectors(tree):
         known = metrics.get(selector.name)
-        if selector.name and known is None:
+        if known is None and _PLAIN.fullmatch(selector.name):
             meant = near_miss(selector.name, names or metrics)
             cure = f'did you mean "{meant}"?' if meant else "is it scraped, and is this its name?"
             yield Remark("BW701", selector.start, f"Prometheus has no {selector.name}", cure)
-        for matcher in selector.matchers if known is not None else ():
-            if known is not None and matcher.label != "__name__" and matcher.label not in known.labels:
-                meant = near_miss(matcher.label, known.labels)
-                there = ", ".join(sorted(known.labels - {"__name__"}))
+        labels = frozenset() if known is None else known.labels
+        for matcher in selector.matchers if labels else ():
+            if matcher.label != "__name__" and matcher.label not in labels:
+                meant = near_miss(matcher.label, labels)
+                there = ", ".join(sorted(labels - {"__name__"}))
                 cure = f'did you mean "{meant}"?' if meant else f"its labels are {there}"
                 yield Remark("BW702", matcher.start, f"{selector.name} has no label {matcher.label}", cure)
 
