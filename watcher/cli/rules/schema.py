@@ -117,7 +117,11 @@ def _models(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 def _docstrings(model: type[BaseModel]) -> dict[str, str]:
     """What stands below the fields of a model, by the keys of a file."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+    try:
+        source = textwrap.dedent(inspect.getsource(model))
+    except OSError:  # installed without its sources
+        return {}
+    (tree,) = ast.parse(source).body
     assert isinstance(tree, ast.ClassDef)
     found = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):
