@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.alertmanager import Alertmanager, shipped_alerts
 from tests.cluster.daemon import DAEMON, Daemon
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.receiver import Receiver
@@ -122,11 +123,16 @@ def story(
         stack.callback(platform.remove)
         stack.enter_context(seen)
         platform.create()
-        own = _prometheus(stack, kubeconfig, tmp_path, setting.namespace) if setting.own_prometheus else None
+        alerts = _alertmanager(stack, tmp_path, surroundings["receiver"]) if setting.alerts else ""
+        own = None
+        if setting.own_prometheus:
+            own = _prometheus(stack, kubeconfig, tmp_path, setting.namespace, alerts=alerts)
         if setting.own_daemon:
             url = own.url if own else surroundings["prometheus"]
             daemon = Daemon.for_one(connection, setting, url, surroundings["receiver"])
             daemon.wait()
+            if own:
+                own.scrape_daemon(daemon.pods())
         else:
             daemon = request.getfixturevalue("daemon")
         platform.wait()
@@ -156,13 +162,24 @@ def _remove() -> None:
     kubectl("delete", "namespace", DAEMON, "--ignore-not-found", "--wait=false")
 
 
-def _prometheus(stack: ExitStack, kubeconfig: Path, directory: Path, *namespaces: str) -> Prometheus:
-    """One that scrapes the pods of these namespaces, or of all."""
+def _prometheus(stack: ExitStack, kubeconfig: Path, directory: Path, *namespaces: str, alerts: str = "") -> Prometheus:
+    """One that scrapes the pods of these namespaces, or of all; with the shipped alerts where it can tell them."""
     data = directory / "prometheus"
     data.mkdir()
-    with socket.socket() as free:
-        free.bind((NODE_ADDRESS, 0))
-        port = free.getsockname()[1]
-    found = Prometheus(data, kubeconfig, namespaces, f"{NODE_ADDRESS}:{port}")
+    rules = shipped_alerts() if alerts else None
+    found = Prometheus(data, kubeconfig, namespaces, _free_address(), alerts=rules, tells=alerts)
     stack.callback(found.close)
     return found.start()
+
+
+def _alertmanager(stack: ExitStack, directory: Path, notify: str) -> str:
+    """The address of one that tells the receiver."""
+    found = Alertmanager(directory, _free_address(), notify)
+    stack.callback(found.close)
+    return found.start().address
+
+
+def _free_address() -> str:
+    with socket.socket() as free:
+        free.bind((NODE_ADDRESS, 0))
+        return f"{NODE_ADDRESS}:{free.getsockname()[1]}"

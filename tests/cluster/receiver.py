@@ -1,4 +1,4 @@
-"""A place that is told: it takes what the daemon's notifications post, on the node, where pods reach it.
+"""A place that is told: it takes what the daemon and Alertmanager post, on the node, where pods reach it.
 
 What always holds: what was received is in a file, a line each, so that every process of the tests can read it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -59,12 +60,22 @@ class Receiver:
 
 
 def received(file: Path, namespace: str) -> list[Notification]:
-    """What came so far about a namespace, the oldest first."""
+    """What the daemon told so far about a namespace, the oldest first."""
     found = []
-    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
-        row: dict[str, Any] = json.loads(line)
-        document = row["document"]
-        if document["namespace"] == namespace:
+    for at, document in _lines(file):
+        if document.get("namespace") == namespace:
             names = ("key", "reason", "severity", "message", "namespace")
-            found.append(Notification(row["at"], **{name: document[name] for name in names}))
+            found.append(Notification(at, **{name: document[name] for name in names}))
     return found
+
+
+def alerted(file: Path, namespace: str) -> list[str]:
+    """The names of the alerts that Alertmanager told so far about a namespace."""
+    alerts = [alert for _, document in _lines(file) for alert in document.get("alerts", ())]
+    return [a["labels"]["alertname"] for a in alerts if a["labels"].get("namespace") == namespace]
+
+
+def _lines(file: Path) -> Iterator[tuple[float, dict[str, Any]]]:
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        row = json.loads(line)
+        yield row["at"], row["document"]

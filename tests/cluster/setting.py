@@ -29,13 +29,14 @@ LONG = {"duration": "5m", "interval": "1s"}
 class Setting:
     """`replicas` is blue's size. With `own_daemon` two replicas of the daemon run beside the platform, by
     deploy/overlays/one-namespace, so that what is done to them hurts nobody else; with `own_prometheus` they ask one
-    that nobody else asks.
+    that nobody else asks; with `alerts` that one has the alerts that are shipped, and an Alertmanager to tell.
     """
 
     name: str
     replicas: int = 1
     own_daemon: bool = False
     own_prometheus: bool = False
+    alerts: bool = False
     spec: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     """What lies beside the Application, by name."""
@@ -56,11 +57,14 @@ def scenario(
     replicas: int = 1,
     own_daemon: bool = False,
     own_prometheus: bool = False,
+    alerts: bool = False,
     files: Mapping[str, str] | None = None,
     **spec: Any,
 ) -> pytest.MarkDecorator:
     """Mark a test as a scenario; `spec` is what its Application has beside the usual (tests/support/acting.py)."""
-    setting = Setting(name, replicas, own_daemon or own_prometheus, own_prometheus, spec, files or {})
+    own_prometheus = own_prometheus or alerts
+    own_daemon = own_daemon or own_prometheus
+    setting = Setting(name, replicas, own_daemon, own_prometheus, alerts, spec, files or {})
     return pytest.mark.scenario(setting)
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.cluster.daemon import DAEMON, wait_for_leader
-from tests.cluster.receiver import Notification, received
+from tests.cluster.receiver import Notification, alerted, received
 from tests.cluster.scene import Scene
 from tests.cluster.seen import Object, Sight
 from tests.cluster.stage import is_ready, of, selected
@@ -86,6 +87,12 @@ class When(Trouble):
 
         self._scene.seen.until(runs, "a Job to run", 90, self._scene.told)
 
+    def it_has_waited(self, seconds: float) -> None:
+        """So long has passed since the verdict."""
+        decision = self._scene.asked().status.rollback
+        assert decision is not None, "nothing was decided yet"
+        until(lambda: (datetime.now(UTC) - decision.at).total_seconds() > seconds, "the time to pass", seconds + 10)
+
     def approved(self) -> None:
         self._command("approve")
 
@@ -98,6 +105,10 @@ class When(Trouble):
     def _command(self, command: str) -> None:
         scene = self._scene
         scene.platform.hands.command(scene.namespace, scene.asked().name, command, {"by": "the tests"})
+
+    def nodes_take_it_again(self, color: str) -> None:
+        """Somebody repairs what `a_colour_that_no_node_takes` has broken."""
+        self._scene.platform.patch(color, {"template": {"spec": {"nodeSelector": {"there-is": None}}}})
 
     # -- a person ------------------------------------------------------------------------------------------------------
 
@@ -215,6 +226,11 @@ class Then:
         known = {float(valid)}
         until(lambda: set(daemon.metric("watcher_config_valid").values()) == known, f"the files to be {valid=}", 60)
         until(lambda: any(all(w in line for w in words) for line in daemon.log().splitlines()), f"the log: {words}")
+
+    def alertmanager_told(self, alert: str) -> None:
+        """The alert has come all the way, from the daemon's metrics through Prometheus and Alertmanager."""
+        scene = self._scene
+        until(lambda: alert in alerted(scene.notified, scene.namespace), f"the alert {alert}", 60)
 
     # -- replicas -----------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cluster.setting import ERROR_RATE, LONG, scenario
 from tests.cluster.stage import is_live, is_ready, of, selected
-from tests.cluster.story import BAD, Story
+from tests.cluster.story import BAD, GOOD, Story
 from watcher.core.release import Phase
 
 
@@ -32,3 +34,23 @@ def test_a_previous_colour_without_pods_is_scaled_up_and_flipped_to_when_it_is_r
     story.then.took("from the first ready pod of blue to the selector patched", ready, flip, 3.0)
     story.then.clients_are_served_by("blue")
     story.then.no_client_was_cut_off(but="http_5xx")
+
+
+@pytest.mark.slow
+@scenario("way-back-slow", alerts=True, watch=LONG)
+def test_a_rollback_that_had_to_wait_for_pods_is_an_alert_in_alertmanager(story: Story) -> None:
+    story.when.released(GOOD)
+    story.when.it_is(Phase.WATCHING)
+    story.given.a_colour_that_no_node_takes("blue")
+    story.then.somebody_was_told("WayBackLost")
+
+    story.when.asked_to_go_back()
+    story.then.somebody_was_told("RollbackWaits")
+    story.when.it_has_waited(31)
+    story.when.nodes_take_it_again("blue")
+
+    story.then.it_ends(Phase.ROLLED_BACK, "manual")
+    story.then.traffic_went("blue", "green", "blue")
+    story.then.the_daemon_flipped("green", "blue")
+    story.then.each_flip_found_ready_pods()
+    story.then.alertmanager_told("BluegreenWatcherRollbackSlow")
