@@ -15,24 +15,45 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from changes import STEP, Change, Judge, Look, Point, Verdict, rank, read, scores, watched
+from changes import Change, Judge, Look, Point, Verdict, rank, read, scores, watched
 from nulls import NULLS, watches
 from rivals import RIVALS
 
-from watcher.core.statistics.evidence import Tolerance, weigh
-from watcher.core.statistics.model import prepare
+from watcher.core.comparison import Compared, PastWindow, judge, learn
+from watcher.core.rules import BoundCompare
 
 LENGTHS = (15, 30, 60, 120)
 
-TOLERANCE = Tolerance(0.2, 0.0)
-RATE = 0.01
+ONE = {"color": "blue", "query": "q", "liveQuery": "l"}
+COMPARE = BoundCompare.model_validate_json(
+    json.dumps(
+        {
+            "with": ["before", "yesterday", "lastWeek"],
+            "direction": "both",
+            "tolerance": {"relative": "20%", "absolute": 0},
+            "confidence": "99%",
+            "previous": ONE,
+            "current": ONE,
+            "length": "1h",
+        }
+    )
+)
+"""A rule as it is written, with its defaults. The metrics of the data set do not say which direction is bad."""
+
+REACH = 7 * 86400 + 3600
+"""How far back `lastWeek` asks."""
 
 
 def shipped(before: Sequence[Point]) -> Look:
-    """`compare` with its defaults, either direction: the metrics of the data set do not say which one is bad."""
-    reference = prepare(before, STEP, 3600, RATE, 2)
-    assert reference is not None
-    return lambda seen: weigh(reference.look(seen), "both", TOLERANCE).breaching
+    """`compare` with its defaults."""
+    recent = tuple(point for point in before if point[0] > before[-1][0] - REACH)
+    past = learn(COMPARE, [PastWindow("lastWeek", "blue", recent)])
+
+    def look(seen: Sequence[Point]) -> bool:
+        found = judge(COMPARE, past, seen)
+        return isinstance(found, Compared) and found.breaching
+
+    return look
 
 
 def costs(changes: Sequence[Change]) -> dict[str, float]:
@@ -68,9 +89,9 @@ def measure(changes: Sequence[Change], count: int, verdicts: Sequence[Verdict]) 
     found["null_watches"] = count
     found |= costs(changes)
     found["others"] = {}
-    for rival, judge in RIVALS.items():
-        by_length = _by_length([watched(judge, change, max(LENGTHS)) for change in changes])
-        nulls = {name: false_alarms(judge, name, max(1, count // 10)) for name in NULLS}
+    for rival, other in RIVALS.items():
+        by_length = _by_length([watched(other, change, max(LENGTHS)) for change in changes])
+        nulls = {name: false_alarms(other, name, max(1, count // 10)) for name in NULLS}
         found["others"][rival] = {"watches": by_length, "nulls": nulls}
     return found
 

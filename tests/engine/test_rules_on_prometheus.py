@@ -260,8 +260,9 @@ def test_a_comparison_takes_the_colour_that_was_live_then_and_says_which(server:
     found = watch(server, "slower", rule_set("http", SLOWER), [*MINUTES[:2], 130.0])
     assert found.outcomes() == {"latency": "breach"}
     assert found.message("latency") == (
-        "latency was 900 ms, expected up to 627 ms (before 522 ms on blue; yesterday 515 ms on blue, which had the "
-        "traffic; lastWeek 450 ms on green, which had the traffic)"
+        "latency was 900 ms or more in 2 of the last 3 numbers since 22:14:20 UTC, expected up to 600 ms with 99% "
+        "(before 522 ms on blue; yesterday 500 ms on blue, which had the traffic; lastWeek 450 ms on green, which had "
+        "the traffic; by the little that there is of a past)"
     )
     assert found.end.verdict == "pass", "it only tells until somebody wrote that it may go back"
 

@@ -1,33 +1,33 @@
 """Whether the numbers since the switch stand out from those before it.
 
-The doors to the statistics are `learn`, once for a watch, and `judge`, at each of its looks.
-
-A level is a median, its spread the median absolute deviation (scaled by 1.4826, which makes it the standard deviation
-of a normal distribution). The range to expect reaches, on each side, as far as the widest of three: the relative
-tolerance, the absolute one, and the spread times the normal quantile of the confidence. With several reference windows
-it covers all of them: a number breaches only when it stands out against each.
-What always holds: equal input gives an equal answer, and without a reference there is no answer, never a pass.
+The doors to the statistics (watcher/core/statistics) are `learn`, once for a watch, and `judge`, at each of its looks.
+All reference windows together are one past: its last hour says where the metric is, the days before how it goes on from
+there at this time, and all of them how far it strays when nothing is changed.
+What always holds: equal input gives an equal answer, and without a reference there is no answer, never a pass. A breach
+is past the statistics *and* past both tolerances.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, median, median_low
+from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import median
 
 from watcher.core.rules import BoundCompare
+from watcher.core.statistics.evidence import Evidence, Tolerance, usual, weigh
+from watcher.core.statistics.model import Reference, prepare
 from watcher.core.units import format_value
 
 Point = tuple[float, float]
 """A time (Unix seconds) and a number."""
 
-RECENT = 5
-"""The level now is that of so many of the last numbers."""
-
 LEAST_POINTS = 5
 """A reference window with fewer numbers says nothing."""
 
-_NORMAL = 1.4826
+WATCH = 3600.0
+"""The confidence is that of so many seconds of watching, however often it is looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,15 @@ class PastWindow:
 class Past:
     """What was learnt from the reference windows of one comparison."""
 
-    expected: tuple[float, float] | None
-    """The range to expect; None when no window can be used."""
+    reference: Reference | None
+    """None when no window can be used."""
     said: str
     """The windows with their levels, and why the others cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One look. `level` is the level now, `low` to `high` the range to expect."""
+    """One look. `level` is the level now, or what stands out of it, `low` to `high` the range to expect it in."""
 
     breaching: bool
     level: float
@@ -60,6 +60,8 @@ class Compared:
     high: float
     said: str
     """`480 ms, expected up to 294 ms (before 245 ms on blue)`"""
+    since: float | None = None
+    """Of a breach, the time of the first number that stands out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,41 +75,66 @@ def learn(compare: BoundCompare, windows: Sequence[PastWindow], missing: Sequenc
     """What to expect after the switch. `missing` has a sentence for each reference that there is no window of."""
     usable = [window for window in windows if len(window.points) >= LEAST_POINTS]
     lost = [*missing, *(_too_few(window) for window in windows if window not in usable)]
-    levels = [median(value for _, value in window.points) for window in usable]
     unit = compare.tolerance.absolute.unit
-    told = [
-        f"{window.name} {format_value(level, unit)} on {window.origin}"
-        for window, level in zip(usable, levels, strict=True)
-    ]
+    told = [f"{one.name} {format_value(_level(one), unit)} on {one.origin}" for one in usable]
     said = "; ".join([*told, *lost])
     if not usable:
         return Past(None, said)
-    reaches = [_reach(compare, window, level) for window, level in zip(usable, levels, strict=True)]
-    low = min(level - reach for level, reach in zip(levels, reaches, strict=True))
-    high = max(level + reach for level, reach in zip(levels, reaches, strict=True))
-    return Past((low, high), said)
+    points = sorted({at: value for window in usable for at, value in window.points}.items())
+    step = max(median(later - at for (at, _), (later, _) in pairwise(window.points)) for window in usable)
+    sides = 2 if compare.direction == "both" else 1
+    return Past(prepare(points, step, WATCH, 1 - compare.confidence.number, sides), said)
 
 
 def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared | Unknown:
     """Judge the newest of `seen`: every number since the switch in the order of their times, at least one."""
-    if past.expected is None:
+    if past.reference is None:
         return Unknown(f"nothing to compare with: {past.said}")
-    low, high = past.expected
-    now = median_low(value for _, value in seen[-RECENT:])
-    above = now > high and compare.direction != "decrease"
-    below = now < low and compare.direction != "increase"
-    unit = compare.tolerance.absolute.unit
-    text = f"{format_value(now, unit)}, expected {_range(compare, low, high, unit)} ({past.said})"
-    return Compared(above or below, now, low, high, text)
+    looks = past.reference.look(seen)
+    tolerance = Tolerance(compare.tolerance.relative.number, compare.tolerance.absolute.number)
+    found = weigh(looks, compare.direction, tolerance)
+    if found is None:
+        return Unknown(f"too few numbers since the switch to compare with the past ({past.said})")
+    if not found.breaching:
+        now = usual(looks, tolerance)
+        said = f"{_number(compare, now.value)}, expected {_range(compare, now)} ({past.said})"
+        return Compared(False, now.value, now.low, now.high, said)
+    since = _since(found, seen)
+    begun = datetime.fromtimestamp(since, UTC).strftime("%H:%M:%S")
+    said = (
+        f"{_number(compare, found.value)} or {'more' if found.value > found.high else 'less'} {_often(found)} "
+        f"since {begun} UTC, expected {_range(compare, found)} with {compare.confidence.text} ({past.said}; "
+        f"{_learnt_from(past.reference)})"
+    )
+    return Compared(True, found.value, found.low, found.high, said, since)
 
 
-def _reach(compare: BoundCompare, window: PastWindow, level: float) -> float:
-    """How far from the level of a reference window a number may lie."""
-    spread = _NORMAL * median(abs(value - level) for _, value in window.points)
-    sides = 2 if compare.direction == "both" else 1
-    quantile = NormalDist().inv_cdf(1 - (1 - compare.confidence.number) / sides)
-    tolerance = compare.tolerance
-    return max(tolerance.relative.number * abs(level), tolerance.absolute.number, quantile * spread)
+def _since(found: Evidence, seen: Sequence[Point]) -> float:
+    """When the numbers that stand out began: behind them lie as many that do not as the check looks at."""
+    begun, within = seen[-1][0], 0
+    for at, value in reversed(seen):
+        if found.low <= value <= found.high:
+            within += 1
+            if within >= found.check.of:
+                break
+        else:
+            begun, within = at, 0
+    return begun
+
+
+def _often(found: Evidence) -> str:
+    check = found.check
+    return "in one number" if check.of == 1 else f"in {check.rank} of the last {check.of} numbers"
+
+
+def _learnt_from(reference: Reference) -> str:
+    if reference.watches:
+        return f"by {reference.watches} past hours"
+    return "by the little that there is of a past"
+
+
+def _level(window: PastWindow) -> float:
+    return median(value for _, value in window.points)
 
 
 def _too_few(window: PastWindow) -> str:
@@ -115,9 +142,14 @@ def _too_few(window: PastWindow) -> str:
     return f"{window.name} has {count or 'no'} {'number' if count == 1 else 'numbers'} on {window.origin}"
 
 
-def _range(compare: BoundCompare, low: float, high: float, unit: str) -> str:
+def _number(compare: BoundCompare, value: float) -> str:
+    return format_value(value, compare.tolerance.absolute.unit)
+
+
+def _range(compare: BoundCompare, found: Evidence) -> str:
+    low, high = _number(compare, found.low), _number(compare, found.high)
     if compare.direction == "increase":
-        return f"up to {format_value(high, unit)}"
+        return f"up to {high}"
     if compare.direction == "decrease":
-        return f"{format_value(low, unit)} or more"
-    return f"{format_value(low, unit)} to {format_value(high, unit)}"
+        return f"{low} or more"
+    return f"{low} to {high}"

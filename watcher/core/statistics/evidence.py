@@ -41,10 +41,16 @@ class Evidence:
         return self.times > 1
 
 
-def weigh(seen: Sequence[Seen], direction: Direction, tolerance: Tolerance) -> Evidence:
-    """The evidence of one look, which has at least one check that can say something."""
+def weigh(seen: Sequence[Seen], direction: Direction, tolerance: Tolerance) -> Evidence | None:
+    """The evidence of one look; None when every check has too few numbers yet."""
     found = [one for look in seen for one in _sides(look, direction, tolerance)]
-    return max(found, key=lambda one: one.times)
+    return max(found, key=lambda one: one.times, default=None)
+
+
+def usual(seen: Sequence[Seen], tolerance: Tolerance) -> Evidence:
+    """The middle one of the last numbers and its range, for a look in which nothing stands out. One check can tell."""
+    found = [one for look in seen for one in _sides(look, "both", tolerance)]
+    return min(found, key=lambda one: (one.check.of == 1, one.check.of))
 
 
 def _sides(look: Seen, direction: Direction, tolerance: Tolerance) -> list[Evidence]:

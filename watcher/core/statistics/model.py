@@ -18,7 +18,7 @@ from typing import Literal
 
 from watcher.core.statistics.autocorrelation import effective_size
 from watcher.core.statistics.extremes import BEYOND_FITTED, BEYOND_SEEN, BURSTS_SEEN, LEVELS_SEEN, limit
-from watcher.core.statistics.history import CHECKS, DAY, MEDIAN, WIDEST, Grid, History, Point, history
+from watcher.core.statistics.history import CHECKS, DAY, LEAST_IN_LEVEL, MEDIAN, WIDEST, Grid, History, Point, history
 from watcher.core.statistics.ranks import Check, newest
 from watcher.core.statistics.robust import median, spread
 from watcher.core.statistics.shape import Curve, origins_of_other_days, shape, trend
@@ -118,9 +118,15 @@ def prepare(points: Sequence[Point], step: float, watch: float, rate: float, sid
         return None
     horizon = max(1, round(watch / step))
     share = rate / (len(CHECKS) * sides)
-    found = _learnt(past, level, horizon, share)
-    if found is None:
-        found = _short(past, level, horizon, share)
+    overall = past.noise(0, end) or 0.0
+    now = _watch(past, end, level, horizon, overall)
+    stride = max(1, round(STRIDE * past.hour))
+    earlier = [
+        _watch(past, origin, one, horizon, overall)
+        for origin in range(end - horizon, past.hour + WIDEST, -stride)
+        if (one := past.level(origin)) is not None
+    ]
+    found = _learnt(past, now, earlier, horizon, share) or _short(past, now, earlier, horizon, share)
     course, reaches, way, watches = found
     tail = tuple(past.values[-WIDEST:])
     return Reference(past.grid, tail, level, course, reaches, way, watches)
@@ -140,25 +146,16 @@ class _Watch:
     noise: float
 
 
-def _learnt(past: History, level: float, horizon: int, share: float) -> Found | None:
+def _learnt(past: History, now: _Watch, watches: Sequence[_Watch], horizon: int, share: float) -> Found | None:
     """From past watches, if there are enough of them."""
-    end = len(past.values)
-    stride = max(1, round(STRIDE * past.hour))
-    overall = past.noise(0, end) or 0.0
-    watches = []
-    for origin in range(end - horizon, past.hour + WIDEST, -stride):
-        one = past.level(origin)
-        if one is not None:
-            watches.append(_watch(past, origin, one, horizon, overall))
     if len(watches) < LEAST_WATCHES:
         return None
-    now = _watch(past, end, level, horizon, overall)
     ways: list[Way] = [
         way for way in _WAYS if way in now.curves and sum(way in w.curves for w in watches) >= LEAST_WATCHES
     ]
     way = min(["level", *ways], key=lambda one: _off(past, watches, one, horizon))
     watches = [watch for watch in watches if way == "level" or way in watch.curves]
-    course = [level + moved for moved in now.curves.get(way, [0.0] * (horizon + MEDIAN.middle))]
+    course = [now.level + moved for moved in now.curves.get(way, [0.0] * (horizon + MEDIAN.middle))]
     reaches = {}
     for check in CHECKS:
         ups, downs = _largest(past, watches, check, horizon, way)
@@ -229,27 +226,44 @@ def _largest(
     return ups, downs
 
 
-def _short(past: History, level: float, horizon: int, share: float) -> Found:
+def _short(past: History, now: _Watch, watches: Sequence[_Watch], horizon: int, share: float) -> Found:
     """From the numbers themselves, when the past is too short to hold enough watches: a prediction interval.
 
-    The spread of each check, Student's t for as many independent samples as there are, and all looks at once
-    (Bonferroni): level +- t s sqrt(1 + 1/n) (Hahn and Meeker, "Statistical Intervals", section 4.7).
+    The spread of what there is without a gap of an hour, Student's t for as many independent samples as that is, and
+    all looks at once (Bonferroni): level +- t s sqrt(1 + 1/n) (Hahn and Meeker, "Statistical Intervals", section 4.7).
+    And beyond whatever the few past watches did. One number alone is no evidence here: what n numbers never did, the
+    next still does with probability 1 / (n + 1).
     """
-    present = [value for value in past.values if not isnan(value)]
+    present = _unbroken(past)
     size = effective_size(present)
     middle = median(present)
     deviation = max(spread(present), sqrt(sum((v - middle) ** 2 for v in present) / len(present)))
     moving = _moving(present, deviation / sqrt(size)) * horizon
     reaches = {}
     for check in CHECKS:
+        if check.of == 1:
+            continue
         t = upper_quantile(share / max(1.0, horizon / check.of), max(1.0, size - 1))
         usual = BEYOND_FITTED * t * deviation * sqrt(1 + 1 / size) + moving
-        high, low = max(past.ranks[check].high), min(past.ranks[check].low)
+        ups, downs = _largest(past, watches, check, horizon, "level")
         reaches[check] = Reach(
-            max(usual, BEYOND_SEEN * (high - middle)) + max(0.0, middle - level),
-            max(usual, BEYOND_SEEN * (middle - low)) + max(0.0, level - middle),
+            max(usual + max(0.0, middle - now.level), BEYOND_SEEN * now.noise * max(ups, default=0.0)),
+            max(usual + max(0.0, now.level - middle), BEYOND_SEEN * now.noise * max(downs, default=0.0)),
         )
-    return tuple([level] * (horizon + MEDIAN.middle)), reaches, "short", 0
+    return tuple([now.level] * (horizon + MEDIAN.middle)), reaches, "short", 0
+
+
+def _unbroken(past: History) -> list[float]:
+    """The last numbers up to where more than an hour is missing, but enough to tell a level."""
+    found: list[float] = []
+    missing = 0
+    for value in reversed(past.values):
+        missing = missing + 1 if isnan(value) else 0
+        if missing > past.hour and len(found) >= LEAST_IN_LEVEL:
+            break
+        if not missing:
+            found.append(value)
+    return found[::-1]
 
 
 def _moving(values: Sequence[float], error: float) -> float:
