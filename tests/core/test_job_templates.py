@@ -59,7 +59,8 @@ def images(app: Application) -> list[str]:
 
 
 def test_the_file_that_a_check_or_a_hook_names_becomes_part_of_the_application() -> None:
-    found = with_templates(application(), "config/chat.yaml", [*job("config/verify-chat.yaml"), *MIGRATE])
+    others = read(APPLICATION).items
+    found = with_templates(application(), "config/chat.yaml", [*job("config/verify-chat.yaml"), *others, *MIGRATE])
 
     assert images(found) == ["verify:1", "migrate:7"]
     assert "template.yaml" not in found.model_dump_json()
