@@ -228,15 +228,17 @@ def test_credentials_that_cannot_be_read_are_named_without_a_traceback(tmp_path:
         Connection(tmp_path / "nowhere")
 
 
-def removed_log(_: Any, send: Any, __: Any) -> bool:
-    body = b"unable to retrieve container logs for containerd://a8a8b2a3e472"
-    send(b"HTTP/1.1 200 OK\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body)
-    return True
-
-
+@pytest.mark.parametrize(
+    "excuse",
+    [
+        b"unable to retrieve container logs for containerd://a8a8b2a3e472",
+        b'failed to try resolving symlinks in path "/var/log/pods/shop_web-1_ea04/web/1.log": lstat: no such file',
+    ],
+    ids=["container", "file"],
+)
 def test_the_kubelets_excuse_for_a_removed_log_is_no_log(
-    serve: Callable[..., Any], connect: Callable[..., Connection]
+    excuse: bytes, serve: Callable[..., Any], reply: Callable[..., bytes], connect: Callable[..., Connection]
 ) -> None:
-    hands = Hands(connect(serve(removed_log).url, DEADLINE))
+    hands = Hands(connect(serve(reply(200, excuse)).url, DEADLINE))
 
     assert not hands.read_logs("shop", "web-1", "web", previous=True)

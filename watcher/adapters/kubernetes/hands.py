@@ -30,8 +30,12 @@ from watcher.core.release import Flip, Release, Status
 LONGEST_MESSAGE = 1000
 """What an Event's message may have at most (the API server takes 1,024 bytes)."""
 
-LOG_REMOVED = "unable to retrieve container logs for "
-"""What a kubelet answers, with 200, in place of the log of a container that it has removed meanwhile."""
+LOG_REMOVED = (
+    "unable to retrieve container logs for ",
+    'failed to try resolving symlinks in path "',
+    'failed to open log file "',
+)
+"""How a kubelet's answer begins, with 200, in place of the log of a container that it has removed meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
