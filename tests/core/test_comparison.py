@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from watcher.core.comparison import Compared, PastWindow, Point, Unknown, judge, learn
@@ -152,6 +152,28 @@ def test_a_breach_says_what_stands_out_how_often_since_when_and_how_sure() -> No
     assert falling.said.endswith("; by 138 past hours)")
 
 
+SHARE = {"tolerance": {"relative": "20%", "absolute": "1%"}}
+
+
+@pytest.mark.parametrize(("events", "breaching"), [(20.0, False), (2000.0, True), (None, True)])
+def test_a_share_of_few_events_is_no_breach(events: float | None, breaching: bool) -> None:
+    held = compare(**SHARE)
+    found = judge(held, learn(held, [window(*[0.0] * 20)]), seen(0.05, 0.05), events)
+    assert isinstance(found, Compared)
+    assert found.breaching is breaching
+    if not breaching:
+        assert found.said == "5%, expected up to 1%, and of 20 events too few to be sure of more (before 0% on blue)"
+
+
+def test_a_share_that_falls_is_counted_as_well() -> None:
+    held = compare(**SHARE, direction="decrease")
+    past = learn(held, [window(*[1.0] * 20)])
+    few, many = (judge(held, past, seen(0.7, 0.7), events) for events in (5.0, 500.0))
+    assert isinstance(few, Compared)
+    assert isinstance(many, Compared)
+    assert (few.breaching, many.breaching) == (False, True)
+
+
 def test_one_number_long_after_a_short_past_says_nothing_yet() -> None:
     assert judged(compare(), [CALM], [(5000.0, 0.5)]) == Unknown(
         "too few numbers since the switch to compare with the past (before 500 ms on blue)"
@@ -176,6 +198,7 @@ def test_without_enough_of_a_past_there_is_no_answer(
 numbers = st.floats(-1e6, 1e6)
 
 
+@settings(deadline=None)
 @given(st.lists(numbers, min_size=5, max_size=30), st.lists(numbers, min_size=1, max_size=20))
 def test_looking_twice_gives_the_same_and_a_breach_lies_outside_the_range(
     reference: list[float], now: list[float]

@@ -321,6 +321,28 @@ def test_without_a_past_a_number_is_no_pass(known: Past | Failed | None, outcome
 # -- who may move traffic ---------------------------------------------------------------------------------------------
 
 
+SHARES = {"compare": {"with": ["before"], "tolerance": {"relative": "20%", "absolute": "1%"}}}
+
+
+@pytest.mark.parametrize(
+    ("keys", "traffic", "outcome"),
+    [
+        pytest.param({}, 20.0, "pass", id="one of twenty in the window"),
+        pytest.param({}, 2000.0, "breach", id="a hundred of two thousand"),
+        pytest.param({"traffic": TRAFFIC | {"atLeast": "10/s"}}, 20.0, "breach", id="of twenty a second"),
+        pytest.param({"compare": {"with": ["before"]}}, 20.0, "breach", id="no share, going by its tolerance"),
+    ],
+)
+def test_a_share_is_held_against_the_traffic_of_its_window(keys: dict[str, Any], traffic: float, outcome: str) -> None:
+    made = rule(**(SHARES | {"traffic": TRAFFIC} | keys))
+    before: dict[str, float | Answer] = {"value/blue": 0.0, "traffic/blue": 500.0}
+    known, state = gather(made, before), initial(made)
+    for at in (SWITCHED + 60, SWITCHED + 70):
+        value, amount = (Series((Row({}, {at: one}),)) for one in (0.06, traffic))
+        state = advance(made, state, sample_at(made, at, value, amount, known))
+    assert state.outcome.value == outcome
+
+
 @pytest.mark.parametrize(
     ("keys", "enforcing"),
     [({}, False), ({"onBreach": "notify"}, False), ({"onBreach": "observe"}, False), ({"onBreach": "rollback"}, True)],

@@ -4,7 +4,7 @@ The doors to the statistics (watcher/core/statistics) are `learn`, once for a wa
 All reference windows together are one past: its last hour says where the metric is, the days before how it goes on from
 there at this time, and all of them how far it strays when nothing is changed.
 What always holds: equal input gives an equal answer, and without a reference there is no answer, never a pass. A breach
-is past the statistics *and* past both tolerances.
+is past the statistics *and* past both tolerances, and of a share also more than so few events bring by chance.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from statistics import median
 from watcher.core.rules import BoundCompare
 from watcher.core.statistics.evidence import Evidence, Tolerance, usual, weigh
 from watcher.core.statistics.model import Reference, prepare
+from watcher.core.statistics.proportions import is_evidence
 from watcher.core.units import format_value
 
 Point = tuple[float, float]
@@ -86,8 +87,11 @@ def learn(compare: BoundCompare, windows: Sequence[PastWindow], missing: Sequenc
     return Past(prepare(points, step, WATCH, 1 - compare.confidence.number, sides), said)
 
 
-def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared | Unknown:
-    """Judge the newest of `seen`: every number since the switch in the order of their times, at least one."""
+def judge(compare: BoundCompare, past: Past, seen: Sequence[Point], events: float | None = None) -> Compared | Unknown:
+    """Judge the newest of `seen`: every number since the switch in the order of their times, at least one.
+
+    `events` is of how many events the newest number is the share, if it is one and that is known.
+    """
     if past.reference is None:
         return Unknown(f"nothing to compare with: {past.said}")
     looks = past.reference.look(seen)
@@ -95,9 +99,11 @@ def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared 
     found = weigh(looks, compare.direction, tolerance)
     if found is None:
         return Unknown(f"too few numbers since the switch to compare with the past ({past.said})")
-    if not found.breaching:
+    counted = events is None or not found.breaching or _is_evidence(compare, found, tolerance, events)
+    if not found.breaching or not counted:
         now = usual(looks, tolerance)
-        said = f"{_number(compare, now.value)}, expected {_range(compare, now)} ({past.said})"
+        few = "" if counted else f", and of {events:.0f} events too few to be sure of more"
+        said = f"{_number(compare, now.value)}, expected {_range(compare, now)}{few} ({past.said})"
         return Compared(False, now.value, now.low, now.high, said)
     since = _since(found, seen)
     begun = datetime.fromtimestamp(since, UTC).strftime("%H:%M:%S")
@@ -107,6 +113,13 @@ def judge(compare: BoundCompare, past: Past, seen: Sequence[Point]) -> Compared 
         f"{_learnt_from(past.reference)})"
     )
     return Compared(True, found.value, found.low, found.high, said, since)
+
+
+def _is_evidence(compare: BoundCompare, found: Evidence, tolerance: Tolerance, events: float) -> bool:
+    """Whether the events that were counted bear out a share past the level and the tolerances."""
+    least = max(tolerance.relative * abs(found.expected), tolerance.absolute)
+    usual_share = found.expected + (least if found.value > found.high else -least)
+    return is_evidence(found.value, usual_share, events, 1 - compare.confidence.number)
 
 
 def _since(found: Evidence, seen: Sequence[Point]) -> float:

@@ -17,7 +17,7 @@ from typing import NamedTuple, assert_never
 from watcher.core.comparison import Compared, Past, Point, Unknown, judge
 from watcher.core.models import Model
 from watcher.core.readings import Answer, Failed, NoData, Number, Reading, Row, Several
-from watcher.core.rules import BoundRule, Reduce, Threshold
+from watcher.core.rules import BoundCompare, BoundRule, Reduce, Threshold
 from watcher.core.units import Quantity, format_value, say_duration
 
 SAME_TIME = 0.0005
@@ -207,7 +207,7 @@ def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -
     if isinstance(past, Failed):
         return _Look(Outcome.ERROR, None, f"what it compares with: {_reason(past)}", state.seen)
     seen = (*state.seen, (sample.at, value))
-    found = judge(rule.compare, past, seen)
+    found = judge(rule.compare, past, seen, _events(rule, rule.compare, sample))
     match found:
         case Compared():
             return _Look(_PAST if found.breaching else _WITHIN, found.level, found.said, seen)
@@ -215,6 +215,14 @@ def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -
             return _Look(Outcome.NO_DATA, None, found.reason, seen)
         case never:
             assert_never(never)
+
+
+def _events(rule: BoundRule, compare: BoundCompare, sample: Sample) -> float | None:
+    """Of how many events a share (its tolerance is in percent) is one, by the traffic of the rule's window."""
+    floor, traffic = rule.traffic_at_least, sample.traffic
+    if compare.tolerance.absolute.unit != "%" or floor is None or not isinstance(traffic, Number):
+        return None
+    return traffic.value * (rule.window.total_seconds() if "/" in floor.unit else 1)
 
 
 def _reason(reading: Failed | Several) -> str:

@@ -7,12 +7,13 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from watcher.core.statistics.autocorrelation import MOST, effective_size, first_lag
 from watcher.core.statistics.extremes import BEYOND_FITTED, BEYOND_SEEN, gumbel_limit, limit
+from watcher.core.statistics.proportions import at_least, is_evidence
 from watcher.core.statistics.ranks import Check, newest, ranked
 from watcher.core.statistics.robust import median, quantile, spread
 from watcher.core.statistics.student import upper_quantile, upper_tail
@@ -20,6 +21,7 @@ from watcher.core.statistics.student import upper_quantile, upper_tail
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(numbers, st.floats(0, 1))
 def test_level_spread_and_quantiles_are_those_of_numpy_and_scipy(values: list[float], share: float) -> None:
     assert median(values) == pytest.approx(np.median(values), abs=1e-9)
@@ -78,6 +80,7 @@ def test_effective_sizes_at_the_edges(values: list[float], size: float) -> None:
 CHECKS = [Check(1, 1), Check(2, 3), Check(3, 5), Check(4, 5)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.floats(-100, 100), st.just(math.nan)), max_size=25))
 def test_ranks_along_a_series_are_those_of_each_of_its_windows(values: list[float]) -> None:
     found = ranked(values, CHECKS)
@@ -96,3 +99,37 @@ def test_a_minority_of_spikes_is_no_median_but_the_third_of_fifteen() -> None:
     assert newest(values, Check(8, 15))[0] == 1.0
     assert newest(values, Check(3, 15))[0] == 9.0
     assert Check(8, 15).middle == 7
+
+
+@settings(deadline=None)
+@given(st.integers(1, 3000), st.floats(0, 1), st.floats(0, 1))
+def test_binomial_tails_are_those_of_scipy(events: int, part: float, share: float) -> None:
+    count = round(part * events)
+    expected = stats.binom.sf(count - 1, events, share)
+    assert at_least(count, events, share) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("found", "usual", "events", "evidence"),
+    [
+        pytest.param(1 / 20, 0.01, 20, False, id="one of twenty"),
+        pytest.param(3 / 20, 0.01, 20, True, id="three of twenty"),
+        pytest.param(0.05, 0.01, 2000, True, id="a hundred of two thousand"),
+        pytest.param(0.012, 0.01, 2000, False, id="a few more than usual"),
+        pytest.param(0.9, 0.99, 20, False, id="two of twenty missing"),
+        pytest.param(0.5, 0.99, 20, True, id="half of twenty missing"),
+        pytest.param(0.01, -0.2, 20, True, id="below nothing there is nothing usual"),
+        pytest.param(math.inf, 0.01, 20, True, id="an infinity is no share"),
+        pytest.param(1.5, 0.01, 20, True, id="nor is more than all"),
+        pytest.param(0.5, 0.01, 0.2, True, id="nor one of nothing"),
+    ],
+)
+def test_a_share_is_evidence_when_chance_hardly_brings_it(
+    found: float, usual: float, events: float, evidence: bool
+) -> None:
+    assert is_evidence(found, usual, events, 0.01) is evidence
+
+
+def test_no_more_than_all_can_count() -> None:
+    assert at_least(11, 10, 0.5) == 0.0
+    assert at_least(0, 10, 0.5) == 1.0
