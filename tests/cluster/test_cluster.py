@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.cluster.daemon import DAEMON, Daemon
@@ -18,7 +20,9 @@ def test_every_node_is_ready() -> None:
         assert ready["status"] == "True", node["metadata"]["name"]
 
 
-def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted(daemon: Daemon) -> None:
+def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted(
+    daemon: Daemon, record_property: Callable[[str, object], None]
+) -> None:
     (wanted,) = read("deployments", "-n", DAEMON)["items"]
     pods = daemon.pods()
 
@@ -27,6 +31,8 @@ def test_the_daemon_runs_as_deploy_describes_it_and_never_restarted(daemon: Daem
         (status,) = pod["status"]["containerStatuses"]
         assert status["ready"], name
         assert status["restartCount"] == 0, name
+    for name, seconds in daemon.start_times():
+        record_property("figure", f"{name}: ready {seconds:.0f} s after its container started")
 
 
 def test_its_service_answers_with_its_metrics(daemon: Daemon) -> None:
