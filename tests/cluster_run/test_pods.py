@@ -24,8 +24,9 @@ async def test_a_pod_is_a_process_that_answers_on_its_own_address(stage: Stage) 
     row = stage.container("web")
     assert (row["ready"], row["started"], row["restartCount"]) == (True, True, 0)
     assert row["imageID"].startswith("web@sha256:")
-    reasons = [event["reason"] for event in stage.store.objects(EVENT, NAMESPACE)]
-    assert sorted(reasons) == ["Created", "Pulled", "Pulling", "Scheduled", "Started"]
+    reasons = {event["reason"] for event in stage.store.objects(EVENT, NAMESPACE)}
+    # On a busy machine the first probe may come before the process listens.
+    assert sorted(reasons - {"Unhealthy"}) == ["Created", "Pulled", "Pulling", "Scheduled", "Started"]
 
 
 @scenario()

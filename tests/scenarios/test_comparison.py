@@ -48,7 +48,7 @@ def test_a_version_that_is_worse_than_before_goes_back_where_the_rule_may_and_is
     assert ended.phase is phase
     (record,) = ended.status.rules
     assert record.outcome == "breach"
-    assert "(before 0% on blue; yesterday: no data of either colour)" in record.message
+    assert "(before 0% on blue; yesterday: no data of either colour" in record.message
     assert record.threshold == "+50% and +2% on before, yesterday"
     if phase is Phase.ROLLED_BACK:
         assert ended.status.reason == "rule/past/share"
