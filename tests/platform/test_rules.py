@@ -148,6 +148,7 @@ def test_every_pack_says_what_it_assumes_and_what_to_change_first(name: str) -> 
     assert all(rule.description for rule in packs()[name].spec.rules)
 
 
+@pytest.mark.alone
 def test_a_good_version_passes_every_rule_and_each_bad_one_breaches_those_made_for_it(tmp_path: Path) -> None:
     with ExitStack() as stack:
         targets = []

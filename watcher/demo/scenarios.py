@@ -19,7 +19,9 @@ Act = Callable[[Stage, Release], None]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One story. `reason` is the beginning of the code that the Release must end with."""
+    """One story. `reason` is the beginning of the code that the Release must end with; of one of the codes, where it
+    is a matter of milliseconds which of two watchers sees the trouble first.
+    """
 
     name: str
     story: str
@@ -27,7 +29,7 @@ class Scenario:
     phase: Phase
     active: str
     flips: int
-    reason: str = ""
+    reason: str | tuple[str, ...] = ""
     before: Callable[[Stage], None] | None = None
     """What is done before the release is asked for."""
     at: Phase | None = None
@@ -125,7 +127,7 @@ _ALL = (
         Phase.ROLLED_BACK,
         "blue",
         2,
-        "pods/",
+        ("pods/", "check/live/"),
         before=_without_prometheus,
         refusals=True,
     ),
