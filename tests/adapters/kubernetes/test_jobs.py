@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -91,6 +92,42 @@ def test_a_job_that_somebody_else_made_meanwhile_is_the_one_that_counts(
     found = run(connect(serve(answer).url))
     assert (found.ok, looks.count("POST")) == (True, 1)
     assert found.message.endswith("succeeded")
+
+
+def test_a_job_is_made_once_what_it_tests_takes_connections(
+    serve: Callable[..., Any], reply: Callable[..., bytes], connect: Callable[..., Connection]
+) -> None:
+    """A Service that was just pointed at new pods refuses connections for a moment."""
+    refused: list[float] = []
+    targets: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    class Opening(ImpatientClock):
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            refused.append(self.seconds)
+            if len(refused) == 3:
+                targets.append(socket.create_server(("127.0.0.1", port)))
+            return super().wait(event, seconds)
+
+    done = {"metadata": {}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    server = serve(lambda asked, send, _: send(reply(200, done if "/jobs/" in asked.path else {"items": []})))
+    asked = JobOrder(RELEASE, "it", order().job, {"TARGET_URL": f"http://127.0.0.1:{port}"})
+    found = Jobs(connect(server.url), Opening()).run(asked, threading.Event(), threading.Event())
+    for target in targets:
+        target.close()
+    assert (found.ok, len(refused)) == (True, 3)
+
+
+def test_a_target_that_never_answers_here_keeps_no_job_from_running(
+    serve: Callable[..., Any], reply: Callable[..., bytes], connect: Callable[..., Connection]
+) -> None:
+    done = {"metadata": {}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
+    server = serve(lambda asked, send, _: send(reply(200, done if "/jobs/" in asked.path else {"items": []})))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    asked = JobOrder(RELEASE, "it", order().job, {"TARGET_URL": f"http://127.0.0.1:{port}"})
+    assert Jobs(connect(server.url), ImpatientClock()).run(asked, threading.Event(), threading.Event()).ok
 
 
 def test_the_name_of_a_job_is_the_same_at_each_call_and_another_for_each_release_and_check() -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import socket
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from watcher.adapters.errors import AdapterError, Conflict, Fatal
 from watcher.adapters.http_checks import CheckOutcome, Clock, SystemClock
@@ -35,6 +37,9 @@ EVERY = 1.0
 
 LINES, CHARACTERS = 10, 1000
 """How much of a container's last lines is kept."""
+
+TARGET_PATIENCE, TARGET_EVERY = 10.0, 0.2
+"""Seconds to wait for a connection to what is tested before the Job is made, and between two tries."""
 
 NO_POD = 30
 """Seconds after which a Job without any pod is said to be stuck (a quota, or the namespace's pod security)."""
@@ -74,7 +79,23 @@ class _Run:
         self._begun, self._started = clock.monotonic(), clock.now()
         self._looks = 0
 
+    def _await_target(self) -> None:
+        """Wait until what is tested takes connections: a Service that was just pointed elsewhere refuses them until
+        every node has heard of it, and a Job asks once. If nothing is heard here, the Job may still see more.
+        """
+        target = urlsplit(self._order.environment.get("TARGET_URL", ""))
+        until = self._clock.monotonic() + TARGET_PATIENCE
+        while target.hostname and self._clock.monotonic() < until:
+            try:
+                socket.create_connection((target.hostname, target.port or 80), timeout=1.0).close()
+            except OSError:
+                if self._clock.wait(self._cancel, TARGET_EVERY):
+                    return
+            else:
+                return
+
     def outcome(self) -> CheckOutcome:
+        self._await_target()
         limit = self._order.job.timeout.total_seconds()
         trouble = ""
         while True:

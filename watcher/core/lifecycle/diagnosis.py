@@ -43,7 +43,8 @@ def diagnose(side: ColorView, since: datetime, now: datetime) -> Diagnosis | Non
         for diagnosis in (_of_pod(pod, now),)
         if diagnosis
     ]
-    found.sort(key=lambda d: not d.final)
+    # Of two pods that die of one cause, the kubelet may have the reason for one only.
+    found.sort(key=lambda d: (not d.final, d.reason != "OutOfMemory"))
     if found:
         return found[0]
     deployment = side.deployment
