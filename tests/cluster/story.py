@@ -47,6 +47,14 @@ class Given:
         container = {"name": manifests.CONTAINER, "resources": dict(resources)}
         self._scene.platform.patch("green", {"template": {"spec": {"containers": [container]}}})
 
+    def idle_pods_that_outgrow(self, limit: str) -> None:
+        """Green's container takes more memory than its limit, a second and a half after its start: the kubelet does not
+        always hear why something died that was killed at once."""
+        eat = ["python3", "-c", "import time; time.sleep(1.5); taken = b'x' * (512 << 20); time.sleep(60)"]
+        resources = {"requests": {"memory": limit}, "limits": {"memory": limit}}
+        container = {"name": manifests.CONTAINER, "command": eat, "resources": resources}
+        self._scene.platform.patch("green", {"template": {"spec": {"containers": [container]}}})
+
     def jobs_are_allowed(self) -> None:
         """What docs/applications.md says: the right to make Jobs is granted namespace by namespace."""
         namespace = f"--namespace={self._scene.namespace}"

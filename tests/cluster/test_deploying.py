@@ -29,7 +29,7 @@ def test_an_image_that_does_not_exist(story: Story) -> None:
 @pytest.mark.slow
 @scenario("out-of-memory", deadlines=SHORT)
 def test_a_version_that_needs_more_memory_than_it_may_have(story: Story) -> None:
-    story.given.idle_pods_with({"requests": {"memory": "20Mi"}, "limits": {"memory": "20Mi"}})
+    story.given.idle_pods_that_outgrow("64Mi")
 
     story.when.released(GOOD)
 
