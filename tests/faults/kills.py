@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.ground import APPLICATION, CRASHING, GOOD, PREVIEW, Ground
@@ -71,7 +71,6 @@ class Cell:
     fault: str = ""
     struck: bool = False
     wrong: str = ""
-    asked: list[object] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.story.name}: {f'{self.fault} at {self.place}' if self.place else 'no fault'}"
