@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from watcher.cli.files import read_files
 from watcher.cli.release import Json, Kubeconfig, Namespace
 
 if TYPE_CHECKING:
@@ -140,13 +140,8 @@ def _survey(namespace: str, kubeconfig: Path | None) -> Survey:
 
 def _from_files(directories: list[Path], namespace: str, name: str) -> Application:
     from watcher.core.units import Invalid
-    from watcher.engine.config import read_config
 
-    config, problems = read_config(directories, os.environ)
-    if config is None:
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        raise typer.Exit(USAGE)
+    config = read_files(directories)
     app = config.applications.get((namespace, name))
     if app is None:
         known = ", ".join(f"{name} in {space}" for space, name in sorted(config.applications)) or "none"

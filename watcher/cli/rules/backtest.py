@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from watcher.cli.files import read_files
+
 if TYPE_CHECKING:
     from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
     from watcher.core.application import Application, Color
@@ -116,7 +118,7 @@ def _subject(
     if config is None and tried:
         app = _made_up(name, namespace or "default", list(tried))
         return Subject(app, tried, _server(with_environment(Settings(), os.environ), prometheus))
-    found = _config(config or [DEFAULT_CONFIG])
+    found = read_files(config or [DEFAULT_CONFIG])
     app = _named(found, name, namespace)
     used = {entry if isinstance(entry, str) else entry.rule_set for entry in app.spec.watch.rules}
     more = [name for name in tried if name not in used]
@@ -138,15 +140,6 @@ def _rule_sets(paths: list[Path]) -> dict[str, RuleSet]:
     if paths and not sets:
         raise _stop(f"there is no RuleSet in {', '.join(map(str, paths))}")
     return {one.name: one.model for one in sets if isinstance(one.model, RuleSet)}
-
-
-def _config(directories: list[Path]) -> Config:
-    from watcher.engine.config import read_config
-
-    found, problems = read_config(directories, os.environ)
-    _end_with(problems)
-    assert found is not None
-    return found
 
 
 def _end_with(problems: Iterable[object]) -> None:

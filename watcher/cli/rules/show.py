@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from watcher.cli.files import read_files
 
 if TYPE_CHECKING:
     from watcher.core.application import Application
@@ -60,7 +61,7 @@ def show(
     if color not in COLORS:
         meant = near_miss(color, COLORS)
         _leave(f"{color} is no colour: " + (f'did you mean "{meant}"?' if meant else "write blue or green"))
-    files = _config(config or [Path("/etc/watcher")])
+    files = read_files(config or [Path("/etc/watcher")])
     app = _find(files, application, namespace)
     rules = bind_rules(app, files.rule_sets, color, other(color), version)
     if merged:
@@ -75,17 +76,6 @@ def show(
 def _leave(said: str) -> None:
     print(f"watcher: {said}", file=sys.stderr)
     raise typer.Exit(INVALID)
-
-
-def _config(paths: Sequence[Path]) -> Config:
-    from watcher.engine.config import read_config
-
-    files, problems = read_config(list(paths), os.environ)
-    if files is None:
-        for problem in problems:
-            print(problem, file=sys.stderr)
-        raise typer.Exit(INVALID)
-    return files
 
 
 def _find(files: Config, name: str, namespace: str) -> Application:
