@@ -12,7 +12,7 @@ import pytest
 from tests.adapters.conftest import Server, reply
 from tests.support.acting import no_jobs, until
 from tests.support.clock import HandClock
-from watcher.core.application import Check
+from watcher.core.checks import Check
 from watcher.engine.checks import Checks, Key
 
 A: Key = ("prod", "a")

@@ -10,7 +10,7 @@ from typing import Any
 from tests.adapters.conftest import Asked, reply
 from tests.support.acting import no_jobs, until
 from tests.support.clock import HandClock
-from watcher.core.application import Hook
+from watcher.core.checks import Hook
 from watcher.core.release import Colors, Phase, Release, Spec, Status
 from watcher.engine.checks import Checks, Key
 from watcher.engine.hooks import introduced

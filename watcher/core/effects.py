@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from watcher.core.application import Check, Hook
+from watcher.core.checks import Check, Hook
 from watcher.core.release import Flip
 
 Target = Literal["preview", "live", "pods", "hook"]

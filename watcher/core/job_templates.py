@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from watcher.core.application import Application, Check, Hook, Hooks, Tests
+from watcher.core.application import Application
+from watcher.core.checks import Check, Hook, Hooks, Tests
 from watcher.core.documents import Document
 from watcher.core.jobs import JobTemplate
 from watcher.core.units import Invalid, near_miss

@@ -16,7 +16,7 @@ import structlog
 
 from watcher.adapters.http_checks import CheckOutcome, HttpCheck, run_http_check
 from watcher.adapters.kubernetes.jobs import JobOrder
-from watcher.core.application import Check, Hook, HookHttp
+from watcher.core.checks import Check, Hook, HookHttp
 from watcher.core.observed import CheckResult
 from watcher.engine.clock import Clock
 

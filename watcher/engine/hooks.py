@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from watcher.core.application import Application, Hook, other
+from watcher.core.application import Application, other
+from watcher.core.checks import Hook
 from watcher.core.release import Release
 
 

@@ -18,8 +18,9 @@ from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.kubernetes.jobs import JobOrder
-from watcher.core.application import Application, Hook, HookHttp, other
+from watcher.core.application import Application, other
 from watcher.core.binding import bind_rules
+from watcher.core.checks import Hook, HookHttp
 from watcher.core.effects import (
     CancelChecks,
     Deploy,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from watcher.core.application import Check, Hook, HookHttp
+from watcher.core.checks import Check, Hook, HookHttp
 from watcher.core.effects import RunCheck, Target, Tell
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.release import CheckRecord
