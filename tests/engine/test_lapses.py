@@ -9,7 +9,7 @@ from tests.support.clock import HandClock
 def test_a_lead_that_ran_out_while_the_process_was_stopped_is_told_as_lost_and_won() -> None:
     told: list[bool] = []
     clock, shelf = HandClock(), Shelf()
-    only = leader(shelf, "a", clock, told.append)  # type: ignore[arg-type]
+    only = leader(shelf, "a", clock, told.append)
     only.turn()
     only.tell()
     clock.seconds += DURATION.total_seconds()
@@ -21,7 +21,7 @@ def test_a_lead_that_ran_out_while_the_process_was_stopped_is_told_as_lost_and_w
 def test_a_lead_that_ran_out_during_a_slow_renewal_is_told_as_lost_and_won() -> None:
     told: list[bool] = []
     clock, shelf = HandClock(), Shelf()
-    only = leader(shelf, "a", clock, told.append)  # type: ignore[arg-type]
+    only = leader(shelf, "a", clock, told.append)
     only.turn()
     only.tell()
     clock.seconds += 5
@@ -39,7 +39,7 @@ def test_a_lead_that_ran_out_during_a_slow_renewal_is_told_as_lost_and_won() -> 
 def test_a_lead_that_is_renewed_in_time_is_told_once() -> None:
     told: list[bool] = []
     clock, shelf = HandClock(), Shelf()
-    only = leader(shelf, "a", clock, told.append)  # type: ignore[arg-type]
+    only = leader(shelf, "a", clock, told.append)
     for _ in range(5):
         only.turn()
         only.tell()

@@ -9,24 +9,12 @@ from threading import Event
 
 import pytest
 
+from tests.support.clock import HandClock
 from watcher.adapters.errors import Conflict, Transient
 from watcher.adapters.kubernetes.leases import LeaseView
 from watcher.engine.lease import SAFE, Leader
 
 DURATION = timedelta(seconds=10)
-
-
-class HandClock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 class Shelf:

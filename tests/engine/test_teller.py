@@ -23,6 +23,7 @@ from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.notifications import Channel
 from watcher.core.effects import Tell
 from watcher.core.release import Release, Spec
+from watcher.engine.clock import SystemClock
 from watcher.engine.teller import Teller
 
 NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
@@ -58,7 +59,7 @@ def start(api: Connection) -> Iterator[Start]:
     made: list[Teller] = []
 
     def begin(*channels: Channel, hands: Hands | None = None, lost: Callable[[], None] = lambda: None) -> Teller:
-        made.append(Teller(hands or Hands(api), lambda: channels, lost))
+        made.append(Teller(hands or Hands(api), lambda: channels, SystemClock(), lost))
         made[-1].start()
         return made[-1]
 

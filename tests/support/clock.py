@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
+
+LOOK = 0.003
+"""Real seconds between two looks of somebody who waits."""
 
 
 class HandClock:
@@ -16,3 +20,9 @@ class HandClock:
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        ends = self.seconds + seconds
+        while not event.is_set() and self.seconds < ends:
+            event.wait(LOOK)
+        return event.is_set()

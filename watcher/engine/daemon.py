@@ -85,7 +85,7 @@ class Daemon:
         self._rescue = Connection(kubeconfig, deadline=3.0, pool=8, may_write=self.leads)
         self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
-        self._teller = Teller(Hands(self._main), self._channels, self.measures.undelivered.inc)
+        self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
         self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run)
@@ -134,7 +134,7 @@ class Daemon:
         self._teller.start()
         self._alarms.start()
         self._follow()
-        for job, seconds in ((self._tick, TICK), (self.reload, RELOAD), (self._round, ROUND)):
+        for job, seconds in ((self.tick, TICK), (self.reload, RELOAD), (self.round, ROUND)):
             self._scheduler.add_job(job, "interval", seconds=seconds)
         self._scheduler.add_listener(self._trouble, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
@@ -270,11 +270,13 @@ class Daemon:
         for key in keys:
             self._lanes.wake(key)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Let the watches ask for what is due."""
         self._watches.tick()
         self.measures.watches.set(self._watches.running())
 
-    def _round(self) -> None:
+    def round(self) -> None:
+        """Let every Release that has not ended take a step."""
         with self._active_lock:
             keys = list(self._active)
         for key in keys:

@@ -22,6 +22,9 @@ K = TypeVar("K", bound=Hashable)
 
 log = structlog.get_logger(__name__)
 
+IDLE = 3600.0
+"""Seconds that a wait without an end lasts."""
+
 
 class Lanes(Generic[K]):
     """`run(key)` does the work; `rescue(key)` says whether it belongs in the rollback lane now; `failed(key)` is called
@@ -96,7 +99,8 @@ class Alarms(Generic[K]):
 
     def __init__(self, clock: Clock, ring: Callable[[K], None]) -> None:
         self._clock, self._ring = clock, ring
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
         self._heap: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
         self._order = itertools.count()
@@ -109,31 +113,42 @@ class Alarms(Generic[K]):
     def set(self, key: K, at: datetime) -> None:
         """Ring for the key at a time, unless it rings earlier anyway."""
         due = self._clock.monotonic() + (at - self._clock.now()).total_seconds()
-        with self._changed:
+        with self._lock:
             if self._due.get(key, float("inf")) <= due:
                 return
             self._due[key] = due
             heapq.heappush(self._heap, (due, next(self._order), key))
-            self._changed.notify()
+        self._changed.set()
 
     def cancel(self, key: K) -> None:
-        with self._changed:
+        with self._lock:
             self._due.pop(key, None)
 
+    def due(self) -> bool:
+        """Whether an alarm should have rung by now."""
+        with self._lock:
+            return any(at <= self._clock.monotonic() for at in self._due.values())
+
     def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
+        self._stopped = True
+        self._changed.set()
 
     def _loop(self) -> None:
+        while not self._stopped:
+            self._changed.clear()
+            wait = self._ring_what_is_due()
+            if not self._stopped:
+                self._clock.wait(self._changed, wait)
+
+    def _ring_what_is_due(self) -> float:
+        """Ring, and return the seconds until the next alarm, or until one may look again when there is none."""
         while True:
-            with self._changed:
-                if self._stopped:
-                    return
-                wait = self._heap[0][0] - self._clock.monotonic() if self._heap else None
-                if wait is None or wait > 0:
-                    self._changed.wait(wait)
-                    continue
+            with self._lock:
+                if not self._heap:
+                    return IDLE
+                wait = self._heap[0][0] - self._clock.monotonic()
+                if wait > 0:
+                    return wait
                 due, _, key = heapq.heappop(self._heap)
                 if self._due.get(key) != due:
                     continue

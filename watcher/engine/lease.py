@@ -82,7 +82,7 @@ class Leader:
             except Exception:
                 log.exception("the Lease could not be renewed")
             self.tell()
-            self._stop.wait(self._duration / RENEWALS)
+            self._clock.wait(self._stop, self._duration / RENEWALS)
 
     def tell(self) -> None:
         """Say what has changed. A lead that was lost and won again between two looks is told as both."""

@@ -20,6 +20,7 @@ from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.adapters.notifications import Channel
 from watcher.core.effects import Tell
 from watcher.core.release import GROUP, KIND, VERSION, Release
+from watcher.engine.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +42,14 @@ class Teller:
     """One queue, one thread; what cannot be delivered after some tries is logged and dropped."""
 
     def __init__(
-        self, hands: Hands, channels: Callable[[], Sequence[Channel]], lost: Callable[[], None] = lambda: None
+        self,
+        hands: Hands,
+        channels: Callable[[], Sequence[Channel]],
+        clock: Clock,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         """`lost` is called for each message that is given up."""
-        self._hands, self._channels, self._lost = hands, channels, lost
+        self._hands, self._channels, self._clock, self._lost = hands, channels, clock, lost
         self._queue: queue.Queue[_Message | None] = queue.Queue(MOST_WAITING)
         self._told: set[tuple[str, str]] = set()
         self._stop = threading.Event()
@@ -120,7 +125,7 @@ class Teller:
                     log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
                     self._lost()
                     return
-                if self._stop.wait(wait):
+                if self._clock.wait(self._stop, wait):
                     return
                 wait *= 2
             else:
