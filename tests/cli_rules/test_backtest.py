@@ -104,6 +104,23 @@ spec:
       onBreach: notify
 """
 
+PAST = """\
+apiVersion: watcher.bluegreen.dev/v1alpha1
+kind: RuleSet
+metadata: {name: past}
+spec:
+  rules:
+    - name: share
+      query: |
+        sum(rate(http_requests_total{app="{{ application }}",color="{{ color }}",code="500"}[{{ window }}]))
+        / sum(rate(http_requests_total{app="{{ application }}",color="{{ color }}"}[{{ window }}]))
+      compare: {with: [before], tolerance: {relative: 50%, absolute: 1%}}
+      for: 30s
+    - name: requests
+      query: sum(rate(http_requests_total{app="{{ application }}",color="{{ color }}"}[{{ window }}]))
+      compare: {with: [before, yesterday], direction: both, tolerance: {relative: 20%, absolute: 1/s}}
+"""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
@@ -639,6 +656,27 @@ def test_a_single_switchs_plot_says_what_happened_when(files: Path, server: str)
     drawn = (files / "one.svg").read_text("utf-8")
     for text in ("switch to blue", "rollback after 2m40s", "http/error-rate", "green, before", "verdict rollback"):
         assert f"<!-- {text}" in drawn or text in drawn
+
+
+def test_a_comparisons_plot_shows_what_was_expected_the_levels_how_sure_and_since_when(
+    files: Path, server: str
+) -> None:
+    (files / "past.yaml").write_text(PAST, "utf-8")
+    one = ["--switch", time(6 * HOUR + 21), "--rules", "past.yaml"]
+
+    shop(server, *one, "--plot", "one.svg")
+    shop(server, *one, "--plot", "one.png")
+    shop(server, "--rules", "past.yaml", "--plot", "many.svg")
+
+    drawn = (files / "one.svg").read_text("utf-8")
+    for text in ("expected", "level before", "past/share", "past/requests"):
+        assert f"<!-- {text}" in drawn
+    for text in (
+        "0.5% before, 6% then, range with 99%, breach since 06:03:01 UTC",
+        "20/s before, 20/s at the end, range with 99%, pass since 06:01:21 UTC",
+    ):
+        assert f"<!-- {text}" in drawn
+    assert "<!-- level before" not in (files / "many.svg").read_text("utf-8")
 
 
 def test_without_matplotlib_it_says_how_to_get_it(files: Path, server: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from watcher.core.comparison import Compared, PastWindow, Point, Unknown, judge, learn
+from watcher.core.comparison import Compared, PastWindow, Point, Unknown, expect, judge, learn
 from watcher.core.rules import BoundCompare
 
 
@@ -127,16 +127,22 @@ def test_one_spike_is_none_where_the_past_is_short_and_two_are_one_in_a_burst() 
 @pytest.mark.parametrize(
     ("direction", "said"),
     [
-        ("increase", "480 ms, expected up to 600 ms (before 500 ms on blue; yesterday: no data of either colour)"),
-        ("decrease", "480 ms, expected 400 ms or more (before 500 ms on blue; yesterday: no data of either colour)"),
-        ("both", "480 ms, expected 400 ms to 600 ms (before 500 ms on blue; yesterday: no data of either colour)"),
+        ("increase", "480 ms, expected up to 600 ms with 99%"),
+        ("decrease", "480 ms, expected 400 ms or more with 99%"),
+        ("both", "480 ms, expected 400 ms to 600 ms with 99%"),
     ],
 )
 def test_it_says_the_level_the_range_and_whose_numbers_they_are(direction: str, said: str) -> None:
     missing = ["yesterday: no data of either colour"]
     found = judged(compare(direction=direction), [CALM], seen(0.48, 0.48), missing)
     assert isinstance(found, Compared)
-    assert (found.said, found.since) == (said, None)
+    known = "(before 500 ms on blue; yesterday: no data of either colour; by the little that there is of a past)"
+    assert (found.said, found.since) == (f"{said} {known}", None)
+    assert (found.before, found.level) == (0.5, 0.48)
+    unseen = expect(compare(direction=direction), learn(compare(), [CALM], missing), 101.0)
+    assert unseen is not None
+    assert unseen.said == f"{said.removeprefix('480 ms, ')} {known}"
+    assert (unseen.before, unseen.low, unseen.high) == (0.5, found.low, found.high)
 
 
 def test_a_breach_says_what_stands_out_how_often_since_when_and_how_sure() -> None:
@@ -162,7 +168,10 @@ def test_a_share_of_few_events_is_no_breach(events: float | None, breaching: boo
     assert isinstance(found, Compared)
     assert found.breaching is breaching
     if not breaching:
-        assert found.said == "5%, expected up to 1%, and of 20 events too few to be sure of more (before 0% on blue)"
+        assert found.said == (
+            "5%, expected up to 1% with 99%, and of 20 events too few to be sure of more "
+            "(before 0% on blue; by the little that there is of a past)"
+        )
 
 
 def test_a_share_that_falls_is_counted_as_well() -> None:
@@ -176,7 +185,7 @@ def test_a_share_that_falls_is_counted_as_well() -> None:
 
 def test_one_number_long_after_a_short_past_says_nothing_yet() -> None:
     assert judged(compare(), [CALM], [(5000.0, 0.5)]) == Unknown(
-        "too few numbers since the switch to compare with the past (before 500 ms on blue)"
+        "too few numbers since the switch to compare with the past (before 500 ms on blue)", "500 ms"
     )
 
 
@@ -192,7 +201,8 @@ def test_one_number_long_after_a_short_past_says_nothing_yet() -> None:
 def test_without_enough_of_a_past_there_is_no_answer(
     windows: list[PastWindow], missing: list[str], reason: str
 ) -> None:
-    assert judged(compare(), windows, seen(1.0), missing) == Unknown(f"nothing to compare with: {reason}")
+    assert judged(compare(), windows, seen(1.0), missing) == Unknown(f"nothing to compare with: {reason}", "1000 ms")
+    assert expect(compare(), learn(compare(), windows, missing), 100.0) is None
 
 
 numbers = st.floats(-1e6, 1e6)

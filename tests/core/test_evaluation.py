@@ -25,11 +25,10 @@ from watcher.core.evaluation import (
     evaluations_due,
     fold,
     initial,
-    reading_at,
     report,
     sample_at,
 )
-from watcher.core.readings import Failed, NoData, Number, Reading, Row, Series, Several
+from watcher.core.readings import Failed, NoData, Number, Reading, Row, Series, Several, reading_at
 from watcher.core.rules import BoundRule
 
 START = 1_700_000_000.0

@@ -14,7 +14,7 @@ from watcher.core.application import Application
 from watcher.core.binding import bind_rules
 from watcher.core.comparison import Past, PastWindow
 from watcher.core.evaluation import Outcome, Sample, advance, initial, report, sample_at
-from watcher.core.readings import Answer, Failed, NoData, Number, Row, Series
+from watcher.core.readings import Answer, Failed, NoData, Number, Reading, Row, Series
 from watcher.core.references import MOST_POINTS, Stretch, past, queries, stretches, window
 from watcher.core.rules import BoundRule, Rule, RuleSet
 
@@ -308,7 +308,11 @@ def test_a_comparison_is_judged_in_the_fold_and_a_gap_neither_counts_nor_resets(
     [
         (None, Outcome.ERROR, "p99 could not be evaluated: what it compares with was not asked for"),
         (Failed("no answer"), Outcome.ERROR, "p99 could not be evaluated: what it compares with: no answer"),
-        (Past(None, "before: gone"), Outcome.NO_DATA, "p99 has nothing to compare with: before: gone"),
+        (
+            Past(None, "before: gone"),
+            Outcome.NO_DATA,
+            "p99 has nothing to compare with: before: gone; now it is 1000 ms; so since 22:13:20 UTC",
+        ),
     ],
 )
 def test_without_a_past_a_number_is_no_pass(known: Past | Failed | None, outcome: Outcome, message: str) -> None:
@@ -316,6 +320,42 @@ def test_without_a_past_a_number_is_no_pass(known: Past | Failed | None, outcome
         made = rule({"with": ["before"]}, **keys)
         state = advance(made, initial(made), Sample(SWITCHED, Number(1.0), None, known))
         assert (state.outcome, report(made, state).message) == (outcome, message)
+
+
+KNOWN = "with 99% (before 500 ms on blue; by the little that there is of a past); so since 22:14:20 UTC"
+
+
+@pytest.mark.parametrize(
+    ("value", "traffic", "outcome", "message"),
+    [
+        (Number(0.52), 90.0, Outcome.PASS, f"p99 is 520 ms, expected up to 600 ms {KNOWN}"),
+        (
+            Number(0.9),
+            5.0,
+            Outcome.THIN,
+            f"too little traffic for p99: 5 where at least 10 is needed, expected up to 600 ms {KNOWN}",
+        ),
+        (NoData(), 90.0, Outcome.NO_DATA, f"p99 has no data, expected up to 600 ms {KNOWN}"),
+        (
+            Failed("no answer"),
+            90.0,
+            Outcome.ERROR,
+            f"p99 could not be evaluated: no answer, expected up to 600 ms {KNOWN}",
+        ),
+    ],
+    ids=lambda value: value.value if isinstance(value, Outcome) else "",
+)
+def test_every_outcome_says_the_level_before_what_is_expected_how_surely_and_since_when(
+    value: Reading, traffic: float, outcome: Outcome, message: str
+) -> None:
+    made = rule({"with": ["before"]}, traffic=TRAFFIC)
+    known = gather(made, {"value/blue": 0.5, "traffic/blue": 500.0})
+    state = initial(made)
+    for at in (SWITCHED + 60, SWITCHED + 70):
+        state = advance(made, state, Sample(at, value, Number(traffic), known))
+    found = report(made, state)
+    assert (found.outcome, found.message) == (outcome, message)
+    assert (found.before, found.high) == (0.5, 0.6)
 
 
 # -- who may move traffic ---------------------------------------------------------------------------------------------

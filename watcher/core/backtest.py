@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Literal
 
 from watcher.core.application import Color
+from watcher.core.comparison import Compared, Expected, Point
 from watcher.core.evaluation import Outcome, RuleReport, RuleState, initial, report
 from watcher.core.rules import BoundRule
 from watcher.core.separation import Separation, level, separate
@@ -51,6 +52,10 @@ class Tried:
     """How many evaluations gave a number."""
     course: tuple[tuple[float, Outcome, float | None], ...]
     """Time, outcome and number of each evaluation; empty unless it was to be kept."""
+    numbers_seen: tuple[Point, ...] = ()
+    """Of a comparison the numbers as they came, of which those of the course are made. Kept as the course is."""
+    held: tuple[tuple[float, Compared | Expected], ...] = ()
+    """Of a comparison what was expected, by time of evaluation. Kept as the course is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +141,16 @@ def tried(
 
 
 def _tried(rule: BoundRule, states: Sequence[RuleState], last: RuleState, keep: bool) -> Tried:
+    kept = [(one.at, one) for one in states if one.at is not None] if keep else []
     return Tried(
         rule=rule,
         report=report(rule, last),
         outcomes=Counter(state.outcome for state in states),
         level=level(rule, states),
         numbers=sum(state.value is not None for state in states),
-        course=tuple((one.at, one.outcome, one.value) for one in states if one.at is not None) if keep else (),
+        course=tuple((at, one.outcome, one.value) for at, one in kept),
+        numbers_seen=last.seen if keep else (),
+        held=tuple((at, one.held) for at, one in kept if isinstance(one.held, Compared | Expected)),
     )
 
 

@@ -56,13 +56,26 @@ class Compared:
     """One look. `level` is the level now, or what stands out of it, `low` to `high` the range to expect it in."""
 
     breaching: bool
+    before: float
+    """The level in the hour before the switch."""
     level: float
     low: float
     high: float
     said: str
-    """`480 ms, expected up to 294 ms (before 245 ms on blue)`"""
+    """`480 ms, expected up to 294 ms with 99% (before 245 ms on blue; by 500 past hours)`"""
     since: float | None = None
     """Of a breach, the time of the first number that stands out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What to expect at a time at which nothing can be seen."""
+
+    before: float
+    low: float
+    high: float
+    said: str
+    """`expected up to 294 ms with 99% (before 245 ms on blue; by 500 past hours)`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +83,8 @@ class Unknown:
     """There is nothing to compare with, for this reason."""
 
     reason: str
+    now: str
+    """The newest number, as it is said."""
 
 
 def learn(compare: BoundCompare, windows: Sequence[PastWindow], missing: Sequence[str] = ()) -> Past:
@@ -92,27 +107,42 @@ def judge(compare: BoundCompare, past: Past, seen: Sequence[Point], events: floa
 
     `events` is of how many events the newest number is the share, if it is one and that is known.
     """
+    newest = _number(compare, seen[-1][1])
     if past.reference is None:
-        return Unknown(f"nothing to compare with: {past.said}")
+        return Unknown(f"nothing to compare with: {past.said}", newest)
+    before = past.reference.level
     looks = past.reference.look(seen)
-    tolerance = Tolerance(compare.tolerance.relative.number, compare.tolerance.absolute.number)
+    tolerance = _tolerance(compare)
     found = weigh(looks, compare.direction, tolerance)
     if found is None:
-        return Unknown(f"too few numbers since the switch to compare with the past ({past.said})")
+        return Unknown(f"too few numbers since the switch to compare with the past ({past.said})", newest)
+    learnt = f"({past.said}; {_learnt_from(past.reference)})"
     counted = events is None or not found.breaching or _is_evidence(compare, found, tolerance, events)
     if not found.breaching or not counted:
         now = usual(looks, tolerance)
         few = "" if counted else f", and of {events:.0f} events too few to be sure of more"
-        said = f"{_number(compare, now.value)}, expected {_range(compare, now)}{few} ({past.said})"
-        return Compared(False, now.value, now.low, now.high, said)
+        said = f"{_number(compare, now.value)}, {_expected(compare, now)}{few} {learnt}"
+        return Compared(False, before, now.value, now.low, now.high, said)
     since = _since(found, seen)
     begun = datetime.fromtimestamp(since, UTC).strftime("%H:%M:%S")
     said = (
         f"{_number(compare, found.value)} or {'more' if found.value > found.high else 'less'} {_often(found)} "
-        f"since {begun} UTC, expected {_range(compare, found)} with {compare.confidence.text} ({past.said}; "
-        f"{_learnt_from(past.reference)})"
+        f"since {begun} UTC, {_expected(compare, found)} {learnt}"
     )
-    return Compared(True, found.value, found.low, found.high, said, since)
+    return Compared(True, before, found.value, found.low, found.high, said, since)
+
+
+def expect(compare: BoundCompare, past: Past, at: float) -> Expected | None:
+    """What to expect at a time (Unix seconds) at which nothing can be seen; None without a past that can be used."""
+    if past.reference is None:
+        return None
+    usually = usual([past.reference.expect(at)], _tolerance(compare))
+    said = f"{_expected(compare, usually)} ({past.said}; {_learnt_from(past.reference)})"
+    return Expected(past.reference.level, usually.low, usually.high, said)
+
+
+def _tolerance(compare: BoundCompare) -> Tolerance:
+    return Tolerance(compare.tolerance.relative.number, compare.tolerance.absolute.number)
 
 
 def _is_evidence(compare: BoundCompare, found: Evidence, tolerance: Tolerance, events: float) -> bool:
@@ -159,10 +189,7 @@ def _number(compare: BoundCompare, value: float) -> str:
     return format_value(value, compare.tolerance.absolute.unit)
 
 
-def _range(compare: BoundCompare, found: Evidence) -> str:
+def _expected(compare: BoundCompare, found: Evidence) -> str:
     low, high = _number(compare, found.low), _number(compare, found.high)
-    if compare.direction == "increase":
-        return f"up to {high}"
-    if compare.direction == "decrease":
-        return f"{low} or more"
-    return f"{low} to {high}"
+    ranges = {"increase": f"up to {high}", "decrease": f"{low} or more", "both": f"{low} to {high}"}
+    return f"expected {ranges[compare.direction]} with {compare.confidence.text}"

@@ -10,18 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, assert_never
 
-from watcher.core.comparison import Compared, Past, Point, Unknown, judge
+from watcher.core.comparison import Compared, Expected, Past, Point, Unknown, expect, judge
 from watcher.core.models import Model
-from watcher.core.readings import Answer, Failed, NoData, Number, Reading, Row, Several
-from watcher.core.rules import BoundCompare, BoundRule, Reduce, Threshold
+from watcher.core.readings import Answer, Failed, Number, Reading, Several, reading_at
+from watcher.core.rules import BoundCompare, BoundRule, Threshold
 from watcher.core.units import Quantity, format_value, say_duration
-
-SAME_TIME = 0.0005
-"""Two times are one when they differ by less: Prometheus keeps milliseconds."""
 
 
 class Outcome(StrEnum):
@@ -50,6 +47,10 @@ class Sample(NamedTuple):
     past: Past | Failed | None = None
 
 
+Held = Compared | Expected | Unknown
+"""What one evaluation of a comparison was held against."""
+
+
 @dataclass(frozen=True, slots=True)
 class Breach:
     """Why and when a rule's condition was met. `value` is None when it was met by blindness."""
@@ -58,6 +59,8 @@ class Breach:
     since: float
     value: float | None
     message: str
+    held: Held | None = None
+    """Of a comparison, what the number was held against."""
 
 
 class RuleState(NamedTuple):
@@ -87,6 +90,8 @@ class RuleState(NamedTuple):
     """Set once, for ever."""
     seen: tuple[Point, ...] = ()
     """Of a comparison, every number since the switch."""
+    held: Held | None = None
+    """Of a comparison, what the last evaluation was held against."""
 
 
 class RuleReport(Model):
@@ -104,6 +109,10 @@ class RuleReport(Model):
     breached_at: float | None
     detail: str = ""
     """Of a blind outcome its cause alone, without the rule's name."""
+    before: float | None = None
+    """Of a comparison, the level before the switch, in base units, and what it is expected to lie in now."""
+    low: float | None = None
+    high: float | None = None
 
 
 def initial(rule: BoundRule) -> RuleState:
@@ -116,12 +125,20 @@ def advance(rule: BoundRule, state: RuleState, sample: Sample) -> RuleState:
     at = sample.at
     if state.at is not None and at <= state.at:
         return state
-    outcome, value, detail, seen = _look(rule, state, sample)
+    outcome, value, detail, seen, held = _look(rule, state, sample)
     same = outcome is state.outcome
     since, run = (state.since, state.run + 1) if same else (at, 1)
     if outcome in BLIND:
         new = state._replace(
-            at=at, outcome=outcome, since=since, run=run, value=value, detail=detail, blind=state.blind + 1, seen=seen
+            at=at,
+            outcome=outcome,
+            since=since,
+            run=run,
+            value=value,
+            detail=detail,
+            blind=state.blind + 1,
+            seen=seen,
+            held=held,
         )
     else:
         breaching = outcome is Outcome.BREACH
@@ -146,6 +163,7 @@ def advance(rule: BoundRule, state: RuleState, sample: Sample) -> RuleState:
             0,
             state.breach,
             seen,
+            held,
         )
     if outcome is Outcome.PASS or new.breach is not None or (breach := _breach(rule, new, at)) is None:
         return new
@@ -166,6 +184,7 @@ class _Look(NamedTuple):
     value: float | None
     detail: str
     seen: tuple[Point, ...]
+    held: Held | None = None
 
 
 _WITHIN, _PAST = Outcome.PASS, Outcome.BREACH
@@ -174,15 +193,23 @@ _WITHIN, _PAST = Outcome.PASS, Outcome.BREACH
 def _look(rule: BoundRule, state: RuleState, sample: Sample) -> _Look:
     blind = None if rule.traffic_at_least is None else _thin(rule.traffic_at_least, sample)
     if blind is not None:
-        return _Look(*blind, state.seen)
+        return _Look(*blind, state.seen, _unseen(rule, sample))
     reading = sample.value
     if isinstance(reading, Number) and not math.isnan(reading.value):
         if rule.threshold is None:
             return _compared(rule, state, sample, reading.value)
         return _Look(_PAST if rule.threshold.breached_by(reading.value) else _WITHIN, reading.value, "", ())
     if isinstance(reading, Failed | Several):
-        return _Look(Outcome.ERROR, None, _reason(reading), state.seen)
-    return _Look(_WITHIN if rule.on_no_data == "pass" else Outcome.NO_DATA, None, "no data", state.seen)
+        return _Look(Outcome.ERROR, None, _reason(reading), state.seen, _unseen(rule, sample))
+    outcome = _WITHIN if rule.on_no_data == "pass" else Outcome.NO_DATA
+    return _Look(outcome, None, "no data", state.seen, _unseen(rule, sample))
+
+
+def _unseen(rule: BoundRule, sample: Sample) -> Expected | None:
+    """What a comparison expects where it cannot see."""
+    if rule.compare is None or not isinstance(sample.past, Past):
+        return None
+    return expect(rule.compare, sample.past, sample.at)
 
 
 def _thin(floor: Quantity, sample: Sample) -> tuple[Outcome, None, str] | None:
@@ -210,9 +237,9 @@ def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -
     found = judge(rule.compare, past, seen, _events(rule, rule.compare, sample))
     match found:
         case Compared():
-            return _Look(_PAST if found.breaching else _WITHIN, found.level, found.said, seen)
+            return _Look(_PAST if found.breaching else _WITHIN, found.level, found.said, seen, found)
         case Unknown():
-            return _Look(Outcome.NO_DATA, None, found.reason, seen)
+            return _Look(Outcome.NO_DATA, None, found.reason, seen, found)
         case never:
             assert_never(never)
 
@@ -249,11 +276,12 @@ def _breach(rule: BoundRule, state: RuleState, at: float) -> Breach | None:
         if len(breaching) < rule.breaches.count:
             return None
         counted = f"in {len(breaching)} of the last {len(state.recent)} evaluations"
-        return Breach(at, breaching[0], state.value, f"{was} {counted}")
+        return Breach(at, breaching[0], state.value, f"{was} {counted}", state.held)
     if not _lasted(rule, state.streak):
         return None
     lasted = f" for {say_duration(rule.for_)}" if rule.for_ else ""
-    return Breach(at, at if state.streak_since is None else state.streak_since, state.value, was + lasted)
+    since = at if state.streak_since is None else state.streak_since
+    return Breach(at, since, state.value, was + lasted, state.held)
 
 
 def _lasted(rule: BoundRule, evaluations: int) -> bool:
@@ -284,24 +312,50 @@ def report(rule: BoundRule, state: RuleState) -> RuleReport:
     """Where a rule stands: its latched breach if there is one, else its last evaluation."""
     breach = state.breach
     value = breach.value if breach else state.value
+    held = breach.held if breach else state.held
+    held = None if isinstance(held, Unknown) else held
     return RuleReport(
         id=rule.id,
         outcome=Outcome.BREACH if breach else state.outcome,
-        value=value if value is not None and math.isfinite(value) else None,
+        value=None if value is None else _finite(value),
         threshold=rule.limit,
-        message=_standing(rule, state) if breach is None else breach.message + _instead(rule),
+        message=_standing(rule, state) + _beside(state) if breach is None else breach.message + _instead(rule),
         since=breach.since if breach else state.since,
         evaluated=state.evaluated,
         breached=breach is not None,
         breached_at=breach.at if breach else None,
         detail=state.detail if state.outcome in BLIND else "",
+        before=_finite(held.before) if held else None,
+        low=_finite(held.low) if held else None,
+        high=_finite(held.high) if held else None,
     )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinities."""
+    return value if math.isfinite(value) else None
 
 
 def _instead(rule: BoundRule) -> str:
     """What a breach would have done, where the watch only observes."""
     observed = rule.mode == "observe" and rule.on_breach == "rollback"
     return "; an enforcing watch would have gone back" if observed else ""
+
+
+def _beside(state: RuleState) -> str:
+    """Of a comparison that is not breached, what else is known: the number, what was expected, since when so."""
+    if state.held is None or state.since is None or state.outcome is Outcome.BREACH:
+        return ""
+    match state.held:
+        case Compared():
+            known = ""
+        case Expected(said=said):
+            known = f", {said}"
+        case Unknown(now=now):
+            known = f"; now it is {now}"
+        case never:
+            assert_never(never)
+    return f"{known}; so since {datetime.fromtimestamp(state.since, UTC):%H:%M:%S} UTC"
 
 
 def _standing(rule: BoundRule, state: RuleState) -> str:
@@ -325,52 +379,12 @@ def _standing(rule: BoundRule, state: RuleState) -> str:
     return f"{now} for {so_far} of {say_duration(rule.for_)}"
 
 
-def reading_at(answer: Answer, at: float, reduce: Reduce | None) -> Reading:
-    """What a range answer says for one evaluation time. NaN is NoData, infinities are numbers."""
-    if isinstance(answer, NoData | Failed):
-        return answer
-    found = [(row, value) for row in answer.rows if (value := _point(row, at)) is not None]
-    if len(found) > 1 and reduce is None:
-        return Several(_differing([row for row, _ in found]))
-    values = [value for _, value in found if not math.isnan(value)]
-    if not values:
-        return NoData()
-    number = values[0] if reduce is None else _reduced(values, reduce)
-    return NoData() if math.isnan(number) else Number(number)
-
-
 def sample_at(
     rule: BoundRule, at: float, value: Answer, traffic: Answer | None, past: Past | Failed | None = None
 ) -> Sample:
     """The sample of one rule at one evaluation time, from the answers to its queries and what it compares with."""
     amount = None if traffic is None else reading_at(traffic, at, None)
     return Sample(at, reading_at(value, at, rule.reduce), amount, past)
-
-
-def _point(row: Row, at: float) -> float | None:
-    exact = row.points.get(at)
-    if exact is not None:
-        return exact
-    return next((value for time, value in row.points.items() if abs(time - at) < SAME_TIME), None)
-
-
-def _differing(rows: Sequence[Row]) -> tuple[str, ...]:
-    names = {name for row in rows for name in row.labels}
-    return tuple(sorted(name for name in names if len({row.labels.get(name, "") for row in rows}) > 1))
-
-
-def _reduced(values: Sequence[float], reduce: Reduce) -> float:
-    match reduce:
-        case "max":
-            return max(values)
-        case "min":
-            return min(values)
-        case "sum":
-            return sum(values)
-        case "avg":
-            return sum(values) / len(values)
-        case never:
-            assert_never(never)
 
 
 _MICROSECOND = timedelta(microseconds=1)

@@ -6,8 +6,15 @@ Two levels. A query over a range of times answers `Series | NoData | Failed`; on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import assert_never
+
+from watcher.core.rules import Reduce
+
+SAME_TIME = 0.0005
+"""Two times are one when they differ by less: Prometheus keeps milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +73,43 @@ class Several:
 
 Answer = Series | NoData | Failed
 Reading = Number | NoData | Several | Failed
+
+
+def reading_at(answer: Answer, at: float, reduce: Reduce | None) -> Reading:
+    """What a range answer says for one evaluation time. NaN is NoData, infinities are numbers."""
+    if isinstance(answer, NoData | Failed):
+        return answer
+    found = [(row, value) for row in answer.rows if (value := _point(row, at)) is not None]
+    if len(found) > 1 and reduce is None:
+        return Several(_differing([row for row, _ in found]))
+    values = [value for _, value in found if not math.isnan(value)]
+    if not values:
+        return NoData()
+    number = values[0] if reduce is None else _reduced(values, reduce)
+    return NoData() if math.isnan(number) else Number(number)
+
+
+def _point(row: Row, at: float) -> float | None:
+    exact = row.points.get(at)
+    if exact is not None:
+        return exact
+    return next((value for time, value in row.points.items() if abs(time - at) < SAME_TIME), None)
+
+
+def _differing(rows: Sequence[Row]) -> tuple[str, ...]:
+    names = {name for row in rows for name in row.labels}
+    return tuple(sorted(name for name in names if len({row.labels.get(name, "") for row in rows}) > 1))
+
+
+def _reduced(values: Sequence[float], reduce: Reduce) -> float:
+    match reduce:
+        case "max":
+            return max(values)
+        case "min":
+            return min(values)
+        case "sum":
+            return sum(values)
+        case "avg":
+            return sum(values) / len(values)
+        case never:
+            assert_never(never)

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from watcher.core.comparison import Past, PastWindow, Point, learn
-from watcher.core.evaluation import reading_at
-from watcher.core.readings import Answer, Failed, NoData, Number, Query, Reading, Row, Series
+from watcher.core.readings import Answer, Failed, NoData, Number, Query, Reading, Row, Series, reading_at
 from watcher.core.rules import BoundCompare, BoundRule, ColorQuery, Reduce, Reference
 
 MOST_POINTS = 720

@@ -132,6 +132,10 @@ class RuleRecord(Part):
     threshold: str = ""
     since: datetime | None = None
     query: str = ""
+    before: float | None = None
+    """Of a comparison the level before the switch, and the range in which the value is expected."""
+    low: float | None = None
+    high: float | None = None
 
 
 class Decision(Part):

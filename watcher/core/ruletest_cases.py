@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from watcher.core.documents import Document, Problem
-from watcher.core.evaluation import SAME_TIME, RuleState, initial
+from watcher.core.evaluation import RuleState, initial
+from watcher.core.readings import SAME_TIME
 from watcher.core.rules import BoundRule, RuleSet
 from watcher.core.ruletest import Expected, RuleTest, Test, named, rules_of
 from watcher.core.units import Invalid, format_value

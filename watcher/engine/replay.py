@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from watcher.core.comparison import Past
-from watcher.core.evaluation import RuleState, advance, evaluation_times, initial, reading_at, sample_at
-from watcher.core.readings import Answer, Failed, Number, Query
+from watcher.core.evaluation import RuleState, advance, evaluation_times, initial, sample_at
+from watcher.core.readings import Answer, Failed, Number, Query, reading_at
 from watcher.core.references import Stretch, past, queries, stretches
 from watcher.core.rules import BoundRule
 from watcher.engine.watches import Metrics

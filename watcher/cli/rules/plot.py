@@ -1,16 +1,16 @@
 """Draws the rules over past switches: one panel for each rule, time since the switch from left to right.
 
 A single switch shows the series, the limit, where nothing was seen, and when the rule was breached; before the switch
-it shows the colour that was live then. Several switches lie over one another, coloured by what is known of them, with
-the gap between good and bad ones. matplotlib is an extra of the package: it is imported here, and draws into a file
-without any display.
+it shows the colour that was live then. Of a comparison it shows the range that was expected, and the level before and
+now. Several switches lie over one another, coloured by what is known of them, with the gap between good and bad ones.
+matplotlib is an extra of the package: it is imported here, and draws into a file without any display.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,14 @@ from watcher.core.verdict import Verdict
 if TYPE_CHECKING:
     from watcher.cli.rules.backtest_report import Whole
     from watcher.core.backtest import RuleSummary, Trial, Tried
+    from watcher.core.rules import BoundRule
 
 # Told apart also by people who see few colours (the palette of Okabe and Ito).
 MARKS = {"good": "#0072B2", "bad": "#D55E00", "": "#7F7F7F"}
 NAMES = {"good": "good release", "bad": "bad release", "": "not known"}
 COLORS = {"blue": "#0072B2", "green": "#2E8B57"}
 LIMIT, BREACH, SEPARATES, BLIND_GREY, BEFORE = "#222222", "#C00000", "#009E73", "#BBBBBB", "#999999"
+EXPECTED, LEVEL = "#56B4E9", "#CC79A7"
 MOST_PANELS = 40
 WIDTH, HEIGHT = 7.0, 2.9
 
@@ -80,7 +82,7 @@ def _title(whole: Whole) -> str:
 
 
 def _frame(panel: Any, whole: Whole, rule: RuleSummary) -> None:
-    unit = rule.rule.threshold.range[0].unit if rule.rule.threshold else ""
+    unit = _unit(rule.rule)
     panel.set_title(f"{rule.rule.id}   ({rule.rule.limit})", fontsize=10, loc="left")
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(float(value), unit)))
     panel.yaxis.set_major_locator(MaxNLocator(5))
@@ -109,6 +111,8 @@ def _single(panel: Any, whole: Whole, rule: RuleSummary) -> None:
     earlier = _earlier(whole, rule)
     _line(panel, trial, earlier, color=BEFORE, linewidth=1.4)
     points = [(at, value) for at, _, value in one.course if value is not None]
+    if one.held:
+        _compared(panel, trial, one)
     _line(panel, trial, points, color=COLORS[trial.switch.color], linewidth=1.6)
     past = [(at, value) for at, outcome, value in one.course if outcome == "breach" and value is not None]
     _line(panel, trial, past, color=BREACH, linewidth=0, marker="o", markersize=3.5)
@@ -121,6 +125,40 @@ def _single(panel: Any, whole: Whole, rule: RuleSummary) -> None:
         _say(panel, at, f"{said} after {_minutes_text(trial, one.report.breached_at)}", 0.97, BREACH)
     elif not points:
         panel.text(0.75, 0.5, "no numbers", transform=panel.transAxes, ha="center", color="#666666", fontsize=10)
+
+
+def _compared(panel: Any, trial: Trial, one: Tried) -> None:
+    """The range expected at each time, the level before, and the numbers of which the level now is made."""
+    compare = one.rule.compare
+    assert compare is not None
+    times = [_minutes(trial, at) for at, _ in one.held]
+    # What is not asked about has no limit: the band goes on to the edge there.
+    low = [-math.inf if compare.direction == "increase" else held.low for _, held in one.held]
+    high = [math.inf if compare.direction == "decrease" else held.high for _, held in one.held]
+    far = 10 * max(abs(number) for _, held in one.held for number in (held.low, held.high)) + 1
+    edges = [[max(-far, min(far, number)) for number in side] for side in (low, high)]
+    panel.fill_between(times, *edges, color=EXPECTED, alpha=0.22, linewidth=0, step="mid")
+    for side, edge in zip((low, high), edges, strict=True):
+        if math.isfinite(side[0]):
+            panel.step(times, edge, where="mid", color=EXPECTED, linewidth=1.0)
+    before = one.held[-1][1].before
+    panel.axhline(before, color=LEVEL, linewidth=1.2, linestyle=(0, (1, 1.5)))
+    _line(panel, trial, one.numbers_seen, color=COLORS[trial.switch.color], linewidth=0.7, alpha=0.6)
+    told = one.report
+    unit = _unit(one.rule)
+    says = [f"{format_value(before, unit)} before"]
+    if told.value is not None:
+        says.append(f"{format_value(told.value, unit)} {'then' if told.breached else 'at the end'}")
+    since = "" if told.since is None else f" since {datetime.fromtimestamp(told.since, UTC):%H:%M:%S} UTC"
+    says += [f"range with {compare.confidence.text}", f"{told.outcome.value}{since}"]
+    panel.set_title(panel.get_title(loc="left"), fontsize=10, loc="left", pad=18)
+    panel.text(0, 1.02, ", ".join(says), transform=panel.transAxes, fontsize=8, color=LIMIT, va="bottom")
+
+
+def _unit(rule: BoundRule) -> str:
+    if rule.compare is not None:
+        return rule.compare.tolerance.absolute.unit
+    return rule.threshold.range[0].unit if rule.threshold else ""
 
 
 def _say(panel: Any, at: float, text: str, height: float, color: str) -> None:
@@ -162,7 +200,12 @@ def _several(panel: Any, whole: Whole, rule: RuleSummary) -> None:
 def _fit(panel: Any, whole: Whole, rule: RuleSummary) -> None:
     """Show every number and the limit with room around; from zero on where nothing lies below it."""
     values = [value for _, value in _earlier(whole, rule)]
-    values += [value for trial in whole.trials for _, _, value in _of(trial, rule).course if value is not None]
+    for one in (_of(trial, rule) for trial in whole.trials):
+        values += [value for _, _, value in one.course if value is not None]
+        values += [value for _, value in one.numbers_seen] if len(whole.trials) == 1 else []
+        if one.held and len(whole.trials) == 1 and one.rule.compare is not None:
+            values += [held.high for _, held in one.held if one.rule.compare.direction != "decrease"]
+            values += [held.low for _, held in one.held if one.rule.compare.direction != "increase"]
     if rule.rule.threshold is not None:
         values += [limit.number for limit in rule.rule.threshold.range]
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
@@ -221,6 +264,11 @@ def _legend(whole: Whole) -> list[Any]:
     limit = Line2D([], [], color=LIMIT, linewidth=1.2, linestyle=(0, (6, 3)), label="limit")
     if len(whole.trials) == 1:
         (trial,) = whole.trials
+        compared = [
+            Patch(color=EXPECTED, alpha=0.22, label="expected"),
+            Line2D([], [], color=LEVEL, linewidth=1.2, linestyle=(0, (1, 1.5)), label="level before"),
+            Line2D([], [], color=COLORS[trial.switch.color], linewidth=0.7, alpha=0.6, label="single numbers"),
+        ]
         return [
             Line2D(
                 [], [], color=COLORS[trial.switch.color], linewidth=1.6, label=f"{trial.switch.color}, after the switch"
@@ -229,6 +277,7 @@ def _legend(whole: Whole) -> list[Any]:
             limit,
             Line2D([], [], color=BREACH, linewidth=0, marker="o", markersize=4, label="past the limit"),
             Patch(color=BLIND_GREY, alpha=0.35, label="nothing seen"),
+            *(compared if any(one.held for one in trial.rules) else ()),
         ]
     marks = [mark for mark in ("good", "bad", "") if any(trial.switch.mark == mark for trial in whole.trials)]
     handles = [Line2D([], [], color=MARKS[mark], linewidth=1.4, label=NAMES[mark]) for mark in marks]

@@ -227,6 +227,9 @@ def _rule_record(turn: Turn, report: RuleReport) -> RuleRecord:
         threshold=report.threshold,
         since=_time(report.since),
         query=_query(turn, report.id),
+        before=report.before,
+        low=report.low,
+        high=report.high,
     )
 
 

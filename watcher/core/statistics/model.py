@@ -90,6 +90,11 @@ class Reference:
             found.append(Seen(check, high, low, self.expected(now - check.middle), reach))
         return found
 
+    def expect(self, at: float) -> Seen:
+        """The middle of the last numbers as it is expected at a time at which there are none."""
+        middle = self.expected(max(0, self.grid.cell(at)) - MEDIAN.middle)
+        return Seen(MEDIAN, middle, middle, middle, self.reaches[MEDIAN])
+
     def _last_cells(self, seen: Sequence[Point], now: int) -> list[float]:
         cells = [nan] * WIDEST
         for back, value in enumerate(reversed(self.tail)):
