@@ -169,6 +169,11 @@ class Application(Model):
     def namespace(self) -> str:
         return self.metadata.namespace
 
+    @property
+    def pairs(self) -> tuple[Application, ...]:
+        """The Application as one for each pair that it moves, in the order in which they are flipped."""
+        return (self,)
+
     def deployment(self, color: str) -> str:
         """The name of the Deployment behind a colour."""
         return self.spec.colors.of(color).deployment

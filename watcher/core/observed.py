@@ -109,6 +109,15 @@ class ColorView:
 
 
 @dataclass(frozen=True, slots=True)
+class PairView:
+    """One pair: its Services, and its colours."""
+
+    service: ServiceView | None = None
+    preview: ServiceView | None = None
+    colors: Mapping[str, ColorView] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """What one check gave; `running` until then."""
 
@@ -165,8 +174,16 @@ class Observed:
     """False when the API could not be asked: then `service` says nothing."""
     preview: ServiceView | None = None
     colors: Mapping[str, ColorView] = field(default_factory=dict)
+    also: tuple[PairView, ...] = ()
+    """The Application's further pairs; `service`, `preview` and `colors` are the first one's."""
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
     watch: WatchReading | None = None
     others: tuple[Other, ...] = ()
     logs: Mapping[str, str] = field(default_factory=dict)
     """The last lines of a container that failed, by `pod/container`; empty text when there are none to be had."""
+
+    def pair(self, index: int) -> PairView:
+        """What is seen of a pair; nothing of one that could not be looked at."""
+        if index == 0:
+            return PairView(self.service, self.preview, self.colors)
+        return self.also[index - 1] if index <= len(self.also) else PairView()

@@ -103,6 +103,8 @@ class Flip(Part):
     to: str
     reason: str
     at: datetime
+    service: str = ""
+    """The Service that is flipped; the Application's first one in what older versions wrote."""
 
     model_config = ConfigDict(alias_generator=lambda name: to_camel(name.rstrip("_")))
 
@@ -173,6 +175,8 @@ class Pinned(Part):
     rules: tuple[BoundRule, ...] = ()
     replicas: int = 1
     """The active colour's live size when the Release began: what the way back is sized to."""
+    sizes: dict[str, int] = {}
+    """The same for the Application's further pairs, by Service."""
     previous_version: str = ""
     restarts: dict[str, int] = {}
     """Container restarts per pod (uid) of the new colour at the moment of the flip, where not zero."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from watcher.adapters.kubernetes.jobs import Jobs
 from watcher.adapters.kubernetes.leases import Leases
 from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
+from watcher.core.application import Spec
 from watcher.core.documents import Problem
 from watcher.core.release import Release
 from watcher.core.settings import Settings
@@ -260,9 +261,7 @@ class Daemon:
         app = app or self.config.applications.get((release.namespace, release.spec.application))
         if app is None:
             return frozenset()
-        spec = app.spec
-        names = {spec.service, spec.colors.blue.deployment, spec.colors.green.deployment}
-        return frozenset(names | ({spec.preview.service} if spec.preview else set()))
+        return frozenset(name for pair in app.pairs for name in _names(pair.spec))
 
     def _on_world(self, namespace: str, name: str) -> None:
         with self._active_lock:
@@ -285,6 +284,13 @@ class Daemon:
     def _trouble(self, event: JobEvent) -> None:
         log.warning("a tick failed or came late", code=event.code, error=str(getattr(event, "exception", "") or ""))
         self.measures.late_ticks.inc()
+
+
+def _names(spec: Spec) -> Iterator[str]:
+    """The Services and Deployments of one pair."""
+    yield from (spec.service, spec.colors.blue.deployment, spec.colors.green.deployment)
+    if spec.preview:
+        yield spec.preview.service
 
 
 def _lease_namespace(config: Config) -> str:

@@ -245,18 +245,19 @@ class Workers:
             return Observed(known_applications=tuple(known))
         if not self._caches.synced(app.namespace):
             return Observed(application=app, service_known=False)
-        world = self._world(release, app)
-        if world is None:
+        worlds = self._worlds(release, app)
+        if worlds is None:
             return Observed(application=app, service_known=False)
-        rules, problem = self._rules(release, app, world)
-        service = world.service
+        rules, problem = self._rules(release, app, worlds[0])
+        first, *also = (world.view for world in worlds)
         return Observed(
             application=app,
             rules=rules,
             rules_problem=problem,
-            service=service.view if service else None,
-            preview=world.preview.view if world.preview else None,
-            colors=world.colors,
+            service=first.service,
+            preview=first.preview,
+            colors=first.colors,
+            also=tuple(also),
             checks=self._checks.results(key),
             watch=self._watches.reading(key),
             others=self._others(release) if release.phase is Phase.PENDING or release.phase.terminal else (),
@@ -266,17 +267,19 @@ class Workers:
     def _application(self, release: Release) -> Application | None:
         return self.config.applications.get((release.namespace, release.spec.application))
 
-    def _world(self, release: Release, app: Application) -> World | None:
-        """The Application's part of the cluster; None when the API server cannot say."""
+    def _worlds(self, release: Release, app: Application) -> list[World] | None:
+        """The Application's part of the cluster, pair by pair; None when the API server cannot say."""
         if release.phase not in FLIPPING:
-            world = self._caches.world(app)
-            selected = world.service.view.selector.get(app.spec.selector_key) if world.service else None
-            if selected == _expected(release, selected):
-                return world
-            # Somebody seems to have moved the selector. A cache may be behind our own flip: look at the thing itself.
-        return self._read_world(self._hands_for(release), app)
+            worlds = [self._caches.world(pair) for pair in app.pairs]
+            selected = [w.service.view.selector.get(app.spec.selector_key) if w.service else None for w in worlds]
+            if all(color == _expected(release, color) for color in selected):
+                return worlds
+            # Somebody seems to have moved a selector. A cache may be behind our own flip: look at the thing itself.
+        found = [self._read_world(self._hands_for(release), pair) for pair in app.pairs]
+        return None if None in found else [world for world in found if world]
 
     def _read_world(self, hands: Hands, app: Application) -> World | None:
+        """One pair as it is now."""
         try:
             service = hands.read_service(app.namespace, app.spec.service)
             slices = list(hands.read_slices(app.namespace, app.spec.service))
@@ -357,8 +360,8 @@ class Workers:
         self._teller.tell(release, tell, self._clock.now(), service)
 
     def _scale(self, release: Release, app: Application, effect: Scale) -> None:
-        if effect.only_if_idle:
-            service = self._hands.read_service(app.namespace, app.spec.service)
+        for pair in app.pairs if effect.only_if_idle else ():
+            service = self._hands.read_service(app.namespace, pair.spec.service)
             if service and service.view.selector.get(app.spec.selector_key) == effect.only_if_idle:
                 return
         hands = self._rescue_hands if release.phase is Phase.ROLLING_BACK else self._hands
@@ -366,7 +369,7 @@ class Workers:
 
     def _swap(self, release: Release, app: Application, effect: SwapSelector) -> None:
         hands = self._rescue_hands if effect.rescue else self._hands
-        service = self._caches.service(app)
+        service = next((self._caches.service(pair) for pair in app.pairs if pair.spec.service == effect.service), None)
         if service is None:
             return
         mark = effect.flip.mark(release.uid)

@@ -15,7 +15,7 @@ from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.informer import Informer
 from watcher.core import release as releases
 from watcher.core.application import COLORS, Application
-from watcher.core.observed import ColorView, DeploymentView
+from watcher.core.observed import ColorView, DeploymentView, PairView
 from watcher.core.release import Release
 
 log = structlog.get_logger(__name__)
@@ -23,11 +23,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One Application's part of the cluster. `None` for a Service that does not exist."""
+    """One pair's part of the cluster. `None` for a Service that does not exist."""
 
     service: views.Service | None
     preview: views.Service | None
     colors: Mapping[str, ColorView]
+
+    @property
+    def view(self) -> PairView:
+        """What the lifecycle sees of it."""
+        service, preview = self.service, self.preview
+        return PairView(service.view if service else None, preview.view if preview else None, self.colors)
 
 
 OnWorld = Callable[[str, str], None]
@@ -123,7 +129,7 @@ class Caches:
     # -- the world ----------------------------------------------------------------------------------------------------
 
     def world(self, app: Application) -> World:
-        """The Application's Services and colours, from the caches alone."""
+        """The Services and colours of the Application's first pair, from the caches alone."""
         space = self._namespaces[app.namespace]
         service = space.services.get(app.spec.service)
         preview = space.services.get(app.spec.preview.service) if app.spec.preview else None

@@ -17,7 +17,7 @@ from watcher.core.lifecycle.before import superseded
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import way_back
-from watcher.core.observed import WatchReading
+from watcher.core.observed import PodView, WatchReading
 from watcher.core.release import Condition, Phase, RuleRecord
 from watcher.core.units import format_duration
 from watcher.core.verdict import blindness
@@ -45,11 +45,11 @@ def _leave(turn: Turn) -> Step | None:
         return turn.go_back("manual", f"asked for {command.told()}", by=command.by)
     if not turn.observed.service_known:
         return turn.stay(wake=RETRY)
-    if turn.observed.service is None:
-        message = f"Service {turn.app.spec.service} was deleted: create it again, or nobody is served."
+    for pair in turn.gone:
+        message = f"Service {pair.app.spec.service} was deleted: create it again, or nobody is served."
         conditions = turn.condition("NeedsAttention", True, "NoService", message)
         return turn.stay(message=message, wake=LOOK, conditions=conditions)
-    if turn.selected != turn.colors.to:
+    if turn.moved:
         return superseded(turn)
     if turn.needs("NoService"):
         message = "The Service is there again."
@@ -59,9 +59,9 @@ def _leave(turn: Turn) -> Step | None:
 
 def _sick_pods(turn: Turn) -> Step | None:
     """Go back for pods that crash, are killed, or stay unready: seen in the cluster, no Prometheus needed."""
-    limits, side, now = turn.watch.pods, turn.color(turn.colors.to), turn.now
+    limits, pods, now = turn.watch.pods, _pods(turn), turn.now
     before = turn.pinned.restarts
-    crashed = [(pod, max(0, pod.failures - before.get(pod.uid, 0))) for pod in side.pods]
+    crashed = [(pod, max(0, pod.failures - before.get(pod.uid, 0))) for pod in pods]
     crashes = sum(count for _, count in crashed)
     if crashes > limits.restarts:
         pod = max(crashed, key=lambda found: found[1])[0]
@@ -74,7 +74,7 @@ def _sick_pods(turn: Turn) -> Step | None:
         )
         return turn.go_back("pods/OutOfMemory" if ended.reason == "OOMKilled" else "pods/Crashed", message)
     since = turn.status.switched_at or now
-    for pod in side.pods:
+    for pod in pods:
         # A pod that is younger than the flip has no endpoint to lose yet; if all are, the next limit counts.
         unready = now - max(pod.ready_changed_at or since, since)
         if not pod.ready and not pod.deleting and pod.created_at < since and unready > limits.not_ready:
@@ -83,28 +83,32 @@ def _sick_pods(turn: Turn) -> Step | None:
                 "pods/NotReady",
                 f"pod {pod.name} has not been ready for {unready.total_seconds():.0f} s (limit {limit})",
             )
-    if side.ready == 0:
+    for pair in turn.pairs:
+        side = pair.color(turn.colors.to)
         changes = [pod.ready_changed_at for pod in side.pods if pod.ready_changed_at]
         silent = now - max([since, *changes])
-        if silent > limits.no_endpoints:
-            return turn.go_back(
-                "pods/NoEndpoints", f"{turn.colors.to} has had no ready endpoint for {silent.total_seconds():.0f} s"
-            )
+        if side.ready == 0 and silent > limits.no_endpoints:
+            said = f"{turn.colors.to}{pair.whose} has had no ready endpoint for {silent.total_seconds():.0f} s"
+            return turn.go_back("pods/NoEndpoints", said)
     return None
+
+
+def _pods(turn: Turn) -> list[PodView]:
+    """The new colour's pods, of every pair."""
+    return [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
 
 
 def _watchful(turn: Turn) -> timedelta:
     """When to look again at the latest: sooner while a pod is unready, as its time runs without any event."""
-    side = turn.color(turn.colors.to)
-    trouble = side.ready == 0 or any(not pod.ready and not pod.deleting for pod in side.pods)
+    trouble = not turn.ready(turn.colors.to) or any(not pod.ready and not pod.deleting for pod in _pods(turn))
     return LOOK if trouble else timedelta(seconds=30)
 
 
 def _ailing(turn: Turn) -> bool:
     """Whether a limit for the pods runs right now, or nobody can tell."""
-    side, since = turn.color(turn.colors.to), turn.status.switched_at or turn.now
-    unready = (not pod.ready and not pod.deleting and pod.created_at < since for pod in side.pods)
-    return side.ready == 0 or any(unready)
+    since = turn.status.switched_at or turn.now
+    unready = (not pod.ready and not pod.deleting and pod.created_at < since for pod in _pods(turn))
+    return not turn.ready(turn.colors.to) or any(unready)
 
 
 def verifying(turn: Turn) -> Step:
@@ -114,12 +118,14 @@ def verifying(turn: Turn) -> Step:
         return left
     spec = turn.app.spec
     deadline = spec.deadlines.verifying
-    preview = turn.observed.preview
     effects: list[Effect] = []
-    if spec.preview and preview and preview.selector.get(spec.selector_key) == turn.colors.to:
-        # From now on the idle colour is the way back: its Service's EndpointSlices tell whether it is warm (S1, S4).
-        effects.append(PointPreview(spec.preview.service, turn.colors.from_))
-    if not turn.color(turn.colors.to).ready:
+    for pair in turn.pairs:
+        wanted, preview = pair.app.spec.preview, pair.preview
+        if wanted and preview and preview.selector.get(spec.selector_key) == turn.colors.to:
+            # From now on the idle colour is the way back: the EndpointSlices of its Service tell whether it is warm
+            # (S1, S4).
+            effects.append(PointPreview(wanted.service, turn.colors.from_))
+    if not turn.ready(turn.colors.to):
         late = turn.overdue(deadline) if turn.seen(turn.colors.to) else ""
         if late:
             return turn.go_back("VerifyDeadline", f"{turn.colors.to} did not keep a ready endpoint {late}")

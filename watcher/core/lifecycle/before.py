@@ -6,7 +6,7 @@ Superseded (S3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,7 +48,7 @@ def pending(turn: Turn) -> Step:
     refusal = _refusal(turn, app)
     if refusal:
         return turn.fail(*refusal)
-    active = observed.service.selector[app.spec.selector_key] if observed.service else ""
+    active = turn.selected
     pinned = _pin(turn, app, active)
     colors = Colors(from_=active, to=other(active))
     started: dict[str, Any] = {"pinned": pinned, "colors": colors, "started_at": turn.now}
@@ -71,15 +71,13 @@ def pending(turn: Turn) -> Step:
 def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
     """Why the Release cannot be: a word and a sentence. None when it can."""
     spec, observed = turn.release.spec, turn.observed
-    key = app.spec.selector_key
-    if observed.service is None:
-        return "NoService", f"Service {app.spec.service} does not exist in namespace {app.namespace}."
-    active = observed.service.selector.get(key, "")
-    if active not in COLORS:
-        return (
-            "NoActiveColor",
-            f"Service {app.spec.service} selects {key}={active or '(nothing)'}: it must select blue or green.",
-        )
+    for pair in turn.pairs:
+        if pair.service is None:
+            return "NoService", f"Service {pair.app.spec.service} does not exist in namespace {app.namespace}."
+        if pair.selected not in COLORS:
+            selects = f"{app.spec.selector_key}={pair.selected or '(nothing)'}"
+            return "NoActiveColor", f"Service {pair.app.spec.service} selects {selects}: it must select blue or green."
+    active = turn.selected
     running = [o.name for o in observed.others if o.running]
     if running:
         return (
@@ -87,15 +85,17 @@ def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
             f"Release {running[0]} of {app.name} is running: wait for its end, or abort it first.",
         )
     if turn.release.is_rollback_only:
-        if turn.color(other(active)).deployment is None:
-            return "NoDeployment", f"Deployment {app.deployment(other(active))} does not exist: nothing to go back to."
-        return _quarantined_target(turn, other(active))
+        for pair in turn.pairs:
+            if pair.color(other(active)).deployment is None:
+                name = pair.app.deployment(other(active))
+                return "NoDeployment", f"Deployment {name} does not exist: nothing to go back to."
+        return next(filter(None, (_quarantined_target(pair, other(active)) for pair in turn.pairs)), None)
     waiting = [o.name for o in observed.others if o.ended_at is None and not _after(o, turn)]
     if waiting:
         return "AnotherReleaseRunning", f"Release {waiting[0]} of {app.name} was asked for earlier and still waits."
     if not spec.images:
         return "NoImages", "spec.images is empty: say which image each container gets, as container: image."
-    return _refused_images(turn, app, active)
+    return _refused_images(turn, active)
 
 
 def _after(one: Other, turn: Turn) -> bool:
@@ -103,17 +103,21 @@ def _after(one: Other, turn: Turn) -> bool:
     return (one.created_at, one.name) > (turn.release.created_at, turn.release.name)
 
 
-def _refused_images(turn: Turn, app: Application, active: str) -> tuple[str, str] | None:
+def _refused_images(turn: Turn, active: str) -> tuple[str, str] | None:
     spec, observed = turn.release.spec, turn.observed
-    for color in (active, other(active)):
-        if turn.color(color).deployment is None:
-            return "NoDeployment", f"Deployment {app.deployment(color)} ({color}) does not exist."
-    idle = turn.color(other(active)).deployment
-    assert idle is not None
-    strangers = sorted(set(spec.images) - set(idle.images))
-    if strangers:
-        has = ", ".join(sorted(idle.images))
-        return "UnknownContainer", f"Deployment {idle.name} has no container {strangers[0]!r}; it has {has}."
+    idle: list[DeploymentView] = []
+    for pair in turn.pairs:
+        for color in (active, other(active)):
+            if pair.color(color).deployment is None:
+                return "NoDeployment", f"Deployment {pair.app.deployment(color)} ({color}) does not exist."
+        idle += filter(None, [pair.color(other(active)).deployment])
+    misfit = unknown_container(spec.images, idle)
+    if misfit:
+        return "UnknownContainer", misfit
+    for found in idle:
+        if not spec.images.keys() & found.images.keys():
+            has = ", ".join(sorted(found.images))
+            return "NoImages", f"spec.images has none for Deployment {found.name}: say which its container {has} gets."
     last = _last_life(observed.others, spec.images)
     if last and last.phase == Phase.ROLLED_BACK and not spec.force:
         message = f"{turn.version} was rolled back in Release {last.name}: repair it, or release it with force."
@@ -121,6 +125,18 @@ def _refused_images(turn: Turn, app: Application, active: str) -> tuple[str, str
     if observed.rules_problem:
         return "InvalidRules", observed.rules_problem
     return None
+
+
+def unknown_container(images: Mapping[str, str], deployments: Sequence[DeploymentView]) -> str:
+    """A sentence about a container that no Deployment has; empty when each is in one of them."""
+    strangers = sorted(set(images).difference(*(found.images for found in deployments)))
+    if not strangers:
+        return ""
+    if len(deployments) == 1:
+        has = ", ".join(sorted(deployments[0].images))
+        return f"Deployment {deployments[0].name} has no container {strangers[0]!r}; it has {has}."
+    has = "; ".join(f"{found.name} has {', '.join(sorted(found.images))}" for found in deployments)
+    return f"No Deployment has a container {strangers[0]!r}: {has}."
 
 
 def _quarantined_target(turn: Turn, target: str) -> tuple[str, str] | None:
@@ -147,9 +163,15 @@ def _pin(turn: Turn, app: Application, active: str) -> Pinned:
     live = turn.color(active).deployment
     return Pinned(
         application=app,
-        replicas=max(1, live.replicas) if live else 1,
+        replicas=_size(turn, active),
+        sizes={pair.app.spec.service: _size(pair, active) for pair in turn.pairs[1:]},
         previous_version=_version(live) if live else "",
     )
+
+
+def _size(pair: Turn, color: str) -> int:
+    deployment = pair.color(color).deployment
+    return max(1, deployment.replicas) if deployment else 1
 
 
 def _version(deployment: DeploymentView) -> str:
@@ -181,21 +203,18 @@ def interrupted(turn: Turn) -> Step | None:
         return turn.end(Phase.ABORTED, "Aborted", message, idle=turn.colors.to)
     if not turn.observed.service_known:
         return turn.stay(wake=RETRY)
-    if turn.observed.service is None:
-        return turn.fail("NoService", f"Service {turn.app.spec.service} was deleted; traffic never moved.")
-    if turn.selected != turn.colors.from_:
-        return superseded(turn)
-    return None
+    for pair in turn.gone:
+        return turn.fail("NoService", f"Service {pair.app.spec.service} was deleted; traffic never moved.")
+    return superseded(turn) if turn.moved else None
 
 
 def superseded(turn: Turn) -> Step:
     """Somebody moved the selector: respect it, and say so (S3)."""
-    key = turn.app.spec.selector_key
-    flips = turn.status.flips
-    expected = flips[-1].to if flips else turn.colors.from_
+    pair = turn.moved[0]
+    spec = pair.app.spec
     message = (
-        f"Somebody else moved the selector of Service {turn.app.spec.service}: {key} is "
-        f"{turn.selected or '(nothing)'}, {expected} was expected. The Release ends and leaves it there."
+        f"Somebody else moved the selector of Service {spec.service}: {spec.selector_key} is "
+        f"{pair.selected or '(nothing)'}, {pair.expected} was expected. The Release ends and leaves it there."
     )
     return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning")
 
@@ -207,47 +226,69 @@ def deploying(turn: Turn) -> Step:
         return stopped
     if not turn.seen(turn.colors.to):
         return turn.stay(wake=RETRY)
-    side = turn.color(turn.colors.to)
-    name = turn.app.deployment(turn.colors.to)
     late = turn.overdue(turn.app.spec.deadlines.deploying)
-    if side.deployment is None:
-        return turn.fail("NoDeployment", f"Deployment {name} was deleted while {turn.version} was deployed to it.")
+    for pair in turn.pairs:
+        if pair.color(turn.colors.to).deployment is None:
+            name = pair.app.deployment(turn.colors.to)
+            return turn.fail("NoDeployment", f"Deployment {name} was deleted while {turn.version} was deployed to it.")
+    idle = [found for pair in turn.pairs if (found := pair.color(turn.colors.to).deployment)]
+    misfit = unknown_container(turn.release.spec.images, idle) if len(idle) > 1 else ""
+    if misfit:
+        return turn.fail("UnknownContainer", misfit)
     waits = run_stage(turn, "preDeploy", turn.app.spec.hooks.pre_deploy, ["hook"], turn.app.spec.deadlines.deploying)
     if waits:
         return waits
-    wanted = turn.release.spec.images
-    have = {container: side.deployment.images.get(container) for container in wanted}
-    if (
-        have != wanted
-        or side.deployment.replicas < turn.pinned.replicas
-        or side.deployment.version != turn.release.spec.version
-    ):
+    deploys = [deploy for pair in turn.pairs for deploy in _deploys(pair)]
+    if deploys:
         if late:
             message = f"The API server did not take the deployment of {turn.version} to {turn.colors.to} {late}."
             return turn.fail("DeployDeadline", f"{message} Traffic never moved.")
-        deploy = Deploy(name, wanted, max(turn.pinned.replicas, side.deployment.replicas), turn.release.spec.version)
-        return turn.stay(deploy, wake=RETRY)
-    if side.deployment.rolled_out and side.ready:
-        count = side.deployment.ready
-        message = f"Tests {turn.version} on {turn.colors.to} ({count} {'pod' if count == 1 else 'pods'} ready)."
+        return turn.stay(*deploys, wake=RETRY)
+    return _rolls_out(turn, late)
+
+
+def _deploys(pair: Turn) -> Iterator[Deploy]:
+    """What is still to be done to the pair's idle Deployment: each gets the images of the containers that it has."""
+    found, spec = pair.color(pair.colors.to).deployment, pair.release.spec
+    assert found is not None
+    wanted = spec.images
+    if len(pair.pairs) > 1:
+        wanted = {container: image for container, image in wanted.items() if container in found.images}
+    have = {container: found.images.get(container) for container in wanted}
+    if have != wanted or found.replicas < pair.replicas or found.version != spec.version:
+        yield Deploy(found.name, wanted, max(pair.replicas, found.replicas), spec.version)
+
+
+def _rolls_out(turn: Turn, late: str) -> Step:
+    """Wait for the pods of every pair, and give up for a trouble that time cannot cure."""
+    color = turn.colors.to
+    idle = [(pair, found) for pair in turn.pairs if (found := pair.color(color).deployment)]
+    waited = [(pair, found) for pair, found in idle if not (found.rolled_out and pair.color(color).ready)]
+    if not waited:
+        count = sum(found.ready for _, found in idle)
+        message = f"Tests {turn.version} on {color} ({count} {'pod' if count == 1 else 'pods'} ready)."
         return turn.go(Phase.TESTING, message)
-    found = diagnose(side, turn.status.phase_since or turn.now, turn.now)
-    if found and (found.final or late):
-        return _failed_deploy(turn, found)
+    since = turn.status.phase_since or turn.now
+    troubles = filter(None, [diagnose(pair.color(color), since, turn.now) for pair, _ in waited])
+    trouble = max(troubles, key=lambda one: one.final, default=None)
+    if trouble and (trouble.final or late):
+        return _failed_deploy(turn, trouble)
+    progress = "; ".join(_progress(pair, found) for pair, found in waited)
     if late:
-        message = f"{turn.colors.to} ({turn.version}) did not get ready {late}: {_progress(turn, side.deployment)}."
+        message = f"{color} ({turn.version}) did not get ready {late}: {progress}."
         return turn.fail("DeployDeadline", message + " Traffic never moved.")
-    message = f"Deploys {turn.version} to {turn.colors.to}: {_progress(turn, side.deployment)}"
-    message += f"; {found.message}." if found else "."
+    message = f"Deploys {turn.version} to {color}: {progress}"
+    message += f"; {trouble.message}." if trouble else "."
     return turn.stay(message=message, wake=timedelta(seconds=2))
 
 
-def _progress(turn: Turn, deployment: DeploymentView) -> str:
+def _progress(pair: Turn, deployment: DeploymentView) -> str:
     said = f"{deployment.updated} of {deployment.replicas} pods updated, {deployment.ready} ready"
+    said = said if len(pair.pairs) == 1 else f"{deployment.name}: {said}"
     if not deployment.rolled_out:
         return said
     # Pods that are ready without being endpoints: nothing else would say why it waits.
-    service = turn.app.spec.service
+    service = pair.app.spec.service
     return f"{said}, but none is an endpoint yet; Service {service} must select the labels that they have"
 
 
@@ -269,14 +310,14 @@ def testing(turn: Turn) -> Step:
     if stopped:
         return stopped
     spec = turn.app.spec
-    preview = turn.observed.preview
-    if spec.preview and (preview is None or preview.selector.get(spec.selector_key) != turn.colors.to):
+    for pair in turn.pairs:
+        wanted, preview = pair.app.spec.preview, pair.preview
+        if wanted is None or (preview and preview.selector.get(spec.selector_key) == turn.colors.to):
+            continue
         if turn.overdue(spec.deadlines.testing):
-            return turn.fail(
-                "NoPreview", f"Preview Service {spec.preview.service} cannot be pointed at {turn.colors.to}."
-            )
-        missing = f"Waits: preview Service {spec.preview.service} does not exist." if preview is None else ""
-        return turn.stay(PointPreview(spec.preview.service, turn.colors.to), message=missing, wake=RETRY)
+            return turn.fail("NoPreview", f"Preview Service {wanted.service} cannot be pointed at {turn.colors.to}.")
+        missing = f"Waits: preview Service {wanted.service} does not exist." if preview is None else ""
+        return turn.stay(PointPreview(wanted.service, turn.colors.to), message=missing, wake=RETRY)
     target: Target = "preview" if spec.preview else "pods"
     for stage in STAGES:
         waits = run_stage(turn, stage, getattr(spec.tests, stage), [target], spec.deadlines.testing)

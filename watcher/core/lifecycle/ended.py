@@ -57,24 +57,32 @@ def _make_room(turn: Turn) -> Step:
     newer = [o for o in turn.observed.others if o.created_at > turn.release.created_at]
     if any(o.phase in MOVED_ON for o in newer):
         return turn.stay(keep=keep.model_copy(update={"done": True}))
-    if any(o.ended_at is None for o in newer) or not turn.observed.service_known or turn.observed.service is None:
+    if any(o.ended_at is None for o in newer) or not turn.observed.service_known or turn.gone:
         return turn.stay(wake=LATER)
     if turn.now < keep.until:
         return _kept(turn, keep.until - turn.now)
-    deployment = turn.color(keep.color).deployment
-    if turn.selected == keep.color or (turn.seen(keep.color) and (deployment is None or deployment.replicas == 0)):
+    idle = [pair for pair in turn.pairs if not turn.seen(keep.color) or _has_pods(pair, keep.color)]
+    if not idle or any(pair.selected == keep.color for pair in turn.pairs):
         return turn.stay(keep=keep.model_copy(update={"done": True}))
-    return turn.stay(Scale(keep.deployment, 0, only_if_idle=keep.color), wake=LATER)
+    scales = [Scale(pair.app.deployment(keep.color), 0, only_if_idle=keep.color) for pair in idle]
+    return turn.stay(*scales, wake=LATER)
+
+
+def _has_pods(pair: Turn, color: str) -> bool:
+    deployment = pair.color(color).deployment
+    return deployment is not None and deployment.replicas > 0
 
 
 def _kept(turn: Turn, left: timedelta) -> Step:
     """The keep-time runs: the preview stays on the idle colour, and the way back stays watched."""
     effects: list[Effect] = []
-    key, spec, preview = turn.app.spec.selector_key, turn.app.spec.preview, turn.observed.preview
-    if spec and preview and turn.selected in COLORS and preview.selector.get(key) == turn.selected:
-        effects.append(PointPreview(spec.service, other(turn.selected)))
+    for pair in turn.pairs:
+        wanted, preview, live = pair.app.spec.preview, pair.preview, pair.selected
+        if wanted and preview and live in COLORS and preview.selector.get(pair.app.spec.selector_key) == live:
+            effects.append(PointPreview(wanted.service, other(live)))
     changes: dict[str, Any] = {}
-    if turn.release.phase is Phase.COMPLETED and turn.status.colors and turn.selected == turn.colors.to:
+    serves = turn.status.colors and all(pair.selected == turn.colors.to for pair in turn.pairs)
+    if turn.release.phase is Phase.COMPLETED and serves:
         conditions = way_back(turn)
         if conditions != turn.status.conditions:
             changes["conditions"] = conditions

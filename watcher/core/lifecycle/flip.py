@@ -15,7 +15,7 @@ from watcher.core.effects import PointPreview, Scale, SwapSelector, Tell
 from watcher.core.lifecycle.before import interrupted, superseded
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
-from watcher.core.release import Flip, Phase
+from watcher.core.release import Flip, Phase, Pinned
 from watcher.core.units import format_duration
 from watcher.core.windows import closed_because
 
@@ -34,52 +34,77 @@ WAITING = "Waiting"
 
 
 def switching(turn: Turn) -> Step:
-    """Flip forward, from the colour that serves to the one that passed its tests."""
+    """Flip forward, from the colour that serves to the one that passed its tests: one pair after the other. What leads
+    out between the first flip and the last leads back, so that no two pairs are left on different colours.
+    """
     if not turn.observed.service_known:
         return turn.stay(wake=RETRY)
     intent = turn.status.intent
     if intent is None:
-        return interrupted(turn) or _intend_switch(turn)
-    if _happened(turn, intent):
+        return _leave(turn) or _intend_switch(turn)
+    pair = turn.of(intent)
+    if _happened(pair, intent):
         return _switched(turn, intent)
+    if pair.selected != intent.from_:
+        # What was asked for is refused if it comes late: this is not the Service any more that it was decided on.
+        moved = pair.service is not None and not turn.status.flips
+        return superseded(turn) if moved else _leave(turn) or turn.stay(wake=RETRY)
     stop = turn.release.spec.abort or turn.release.spec.rollback
-    if stop or turn.status.reason == STOPPING:
-        if turn.observed.service is not None and turn.selected != turn.colors.from_:
-            return superseded(turn)
+    if stop or turn.status.reason == STOPPING or turn.moved or turn.gone:
         return _stop(turn, stop.told() if stop else "")
-    stopped = interrupted(turn)
-    if stopped:
-        return stopped
     deadline = turn.app.spec.deadlines.switching
     tried = turn.now - intent.at
     if tried > deadline + SETTLE:
-        message = (
-            f"The flip to {turn.colors.to} did not happen within {format_duration(deadline)}; traffic never moved."
-        )
-        return turn.fail("SwitchDeadline", message)
+        message = f"The flip{pair.whose} to {intent.to} did not happen within {format_duration(deadline)}"
+        if turn.status.flips:
+            return turn.go_back("SwitchDeadline", message)
+        return turn.fail("SwitchDeadline", f"{message}; traffic never moved.")
     if tried > deadline:
         return turn.stay(wake=RETRY)
-    if not turn.color(turn.colors.to).ready:
-        return turn.stay(message=f"Waits: {turn.colors.to} has no ready endpoints any more.", wake=RETRY)
-    return turn.stay(SwapSelector(turn.app.spec.service, intent), wake=READ_AGAIN)
+    if not pair.color(intent.to).ready:
+        return turn.stay(message=f"Waits: {intent.to}{pair.whose} has no ready endpoints any more.", wake=RETRY)
+    return turn.stay(SwapSelector(pair.app.spec.service, intent), wake=READ_AGAIN)
+
+
+def _leave(turn: Turn) -> Step | None:
+    """What leads out while no flip is under way."""
+    if not turn.status.flips:
+        return interrupted(turn)
+    command = turn.release.spec.rollback or turn.release.spec.abort
+    if command:
+        return turn.go_back("manual", f"asked for {command.told()}", by=command.by)
+    for pair in turn.gone:
+        return turn.go_back("NoService", f"Service {pair.app.spec.service} was deleted while traffic moved")
+    if not turn.moved:
+        return None
+    if not turn.mixed:
+        return superseded(turn)
+    moved = turn.moved[0].app.spec.service
+    return turn.go_back("SelectorMoved", f"somebody else moved the selector of Service {moved} meanwhile")
 
 
 def _stop(turn: Turn, told: str) -> Step:
-    """Abort while a flip was asked for and is not seen: ask no more, and wait until it cannot land behind our back."""
+    """Leave while a flip was asked for and is not seen: ask no more, and wait until it cannot land behind our back."""
     if turn.status.reason != STOPPING:
-        message = f"Aborted {told}; waits {format_duration(SETTLE)}, as the flip was asked for already."
+        other_ = next(iter((*turn.gone, *turn.moved)), turn).app.spec.service
+        why = f"Aborted {told}" if told else f"Somebody else changed Service {other_}"
+        message = f"{why}; waits {format_duration(SETTLE)}, as the flip was asked for already."
         return turn.stay(message=message, reason=STOPPING, phase_since=turn.now, wake=SETTLE)
     if turn.in_phase < SETTLE:
         return turn.stay(wake=SETTLE - turn.in_phase)
+    if turn.status.flips:
+        return _leave(turn) or turn.go_back("manual", "it was stopped before all of the traffic had moved")
+    if turn.moved or turn.gone:
+        return interrupted(turn) or superseded(turn)
     message = f"Aborted{f' {told}' if told else ''}; traffic never moved and stays on {turn.colors.from_}."
     idle = "" if turn.release.is_rollback_only else turn.colors.to
     return turn.end(Phase.ABORTED, "Aborted", message, idle=idle)
 
 
 def _intend_switch(turn: Turn) -> Step:
-    spec = turn.app.spec
-    waits = turn.paused()
-    if not waits and not turn.release.spec.override_window:
+    spec, to, begun = turn.app.spec, turn.colors.to, bool(turn.status.flips)
+    waits = "" if begun else turn.paused()
+    if not (begun or waits or turn.release.spec.override_window):
         why = closed_because(spec.windows, spec.freezes, turn.now)
         waits = f"Ready to switch, and waits for a deployment window: now is {why}." if why else ""
     if waits:
@@ -87,139 +112,184 @@ def _intend_switch(turn: Turn) -> Step:
     if turn.status.reason == WAITING:
         # The phase's time runs from here.
         return turn.stay(reason="", phase_since=turn.now, wake=timedelta(0))
-    side = turn.color(turn.colors.to)
-    rules_problem = turn.observed.rules_problem
+    rules_problem = "" if begun else turn.observed.rules_problem
     if rules_problem:
         return turn.fail("InvalidRules", f"{rules_problem.removesuffix('.')}. Traffic never moved.")
-    if not side.ready or side.deployment is None or not side.deployment.rolled_out:
+    left = [pair for pair in turn.pairs if pair.expected != to]
+    for pair in left:
+        side = pair.color(to)
+        if side.ready and side.deployment is not None and side.deployment.rolled_out:
+            continue
         late = turn.overdue(spec.deadlines.switching)
-        if late:
-            message = (
-                f"{turn.colors.to} was ready, and is not any more; it did not recover {late}. Traffic never moved."
-            )
-            return turn.fail("NotReady", message)
-        return turn.stay(message=f"Waits: {turn.colors.to} is not ready any more.", wake=RETRY)
-    flip = Flip(index=_next_index(turn), from_=turn.colors.from_, to=turn.colors.to, reason="switch", at=turn.now)
-    pinned = turn.pinned.model_copy(
-        update={
-            "rules": turn.observed.rules,
-            "restarts": {pod.uid: pod.failures for pod in side.pods if pod.failures},
-        }
-    )
+        if not late:
+            return turn.stay(message=f"Waits: {to}{pair.whose} is not ready any more.", wake=RETRY)
+        message = f"{to}{pair.whose} was ready, and is not any more; it did not recover {late}"
+        return turn.go_back("NotReady", message) if begun else turn.fail("NotReady", f"{message}. Traffic never moved.")
+    service = left[0].app.spec.service
+    flip = Flip(index=_next_index(turn), from_=turn.colors.from_, to=to, reason="switch", at=turn.now, service=service)
     return turn.stay(
-        SwapSelector(spec.service, flip),
-        message=f"Switches traffic to {flip.to} ({turn.version}).",
+        SwapSelector(service, flip),
+        message=f"Switches traffic{left[0].whose} to {flip.to} ({turn.version}).",
         wake=READ_AGAIN,
         intent=flip,
-        pinned=pinned,
+        pinned=turn.pinned if begun else _pin_watch(turn),
     )
+
+
+def _pin_watch(turn: Turn) -> Pinned:
+    """What the watch is held to from the first flip on."""
+    pods = [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
+    restarts = {pod.uid: pod.failures for pod in pods if pod.failures}
+    return turn.pinned.model_copy(update={"rules": turn.observed.rules, "restarts": restarts})
 
 
 def _next_index(turn: Turn) -> int:
     return len(turn.status.flips) + 1
 
 
-def _happened(turn: Turn, flip: Flip) -> bool:
-    service = turn.observed.service
-    return service is not None and service.mark == flip.mark(turn.release.uid)
+def _happened(pair: Turn, flip: Flip) -> bool:
+    return pair.service is not None and pair.service.mark == flip.mark(pair.release.uid)
 
 
 def _confirmed(turn: Turn, flip: Flip) -> Flip:
     """The flip with the time at which it was made: the mark carries it, so that a restart finds the same."""
-    service = turn.observed.service
+    service = turn.of(flip).service
     at = service.marked_at if service and service.marked_at else turn.now
     return flip.model_copy(update={"at": at})
 
 
 def _switched(turn: Turn, intent: Flip) -> Step:
     flip = _confirmed(turn, intent)
+    flips = (*turn.status.flips, flip)
+    told = f"moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version})."
+    said = f"Traffic{turn.of(flip).whose} {told}"
+    evidence = {"service": flip.service, "from": flip.from_, "to": flip.to, "at": flip.at.isoformat()}
+    tell = Tell(f"flip/{flip.index}", "Switched", said, evidence=evidence)
+    release, effects = turn.stay(tell, message=said, reason="", intent=None, flips=flips, wake=timedelta(0))
+    if any(pair.expected != flip.to for pair in Turn(release, turn.observed, turn.now).pairs):
+        return release, effects
     changes: dict[str, Any] = {
         "intent": None,
-        "flips": (*turn.status.flips, flip),
+        "flips": flips,
         "switched_at": flip.at,
         "watch_until": flip.at + turn.watch.duration,
     }
-    told = f"Traffic moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version})."
-    evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat()}
-    tell = Tell(f"flip/{flip.index}", "Switched", told, evidence=evidence)
-    release, effects = turn.go(Phase.VERIFYING, told, tell, **changes)
-    if turn.selected != flip.to:
-        release, more = superseded(Turn(release, turn.observed, turn.now))
+    release, effects = turn.go(Phase.VERIFYING, f"Traffic {told}", tell, **changes)
+    after = Turn(release, turn.observed, turn.now)
+    if after.moved:
+        release, more = superseded(after)
         return release, (*effects, *more)
     return release, effects
 
 
 def rolling_back(turn: Turn) -> Step:
-    """Flip back. The target colour alone decides when."""
+    """Flip back, the pairs in reverse order. The target colour alone decides when. A pair that somebody else moved is
+    left where it is; the others go back all the same.
+    """
     if not turn.observed.service_known:
         return turn.stay(wake=READ_AGAIN)
     target = turn.colors.to if turn.release.is_rollback_only else turn.colors.from_
-    if turn.observed.service is None:
-        message = f"Rolling back, and Service {turn.app.spec.service} is gone: create it again, selecting {target}."
+    intent = turn.status.intent
+    if intent and _happened(turn.of(intent), intent):
+        return _flipped_back(turn, intent)
+    left = _left(turn, target)
+    gone = [pair for pair in turn.gone if pair.flips or pair.expected != target]
+    if gone and not left:
+        name = gone[0].app.spec.service
+        message = f"Rolling back, and Service {name} is gone: create it again, selecting {target}."
         conditions = turn.condition("NeedsAttention", True, "NoService", message)
         return turn.stay(message=message, wake=RETRY, conditions=conditions)
-    intent = turn.status.intent
-    flipped_back = bool(turn.status.flips) and turn.status.flips[-1].to == target
-    if flipped_back:
-        return _read_back(turn, target)
-    if intent and intent.to == target and _happened(turn, intent):
-        return _flipped_back(turn, intent)
-    if turn.selected != other(target):
-        return superseded(turn)
-    if turn.release.is_rollback_only and (turn.release.spec.abort or turn.status.reason == STOPPING):
+    if not left:
+        return superseded(turn) if turn.moved else _read_back(turn, target)
+    begun = bool(turn.status.flips)
+    if turn.release.is_rollback_only and not begun and (turn.release.spec.abort or turn.status.reason == STOPPING):
         abort = turn.release.spec.abort
         return _stop(turn, abort.told() if abort else "")
-    if intent is None:
+    pair = next((pair for pair in left if intent and pair.app.spec.service == intent.service), left[0])
+    if intent is None or pair.pair != turn.of(intent).pair:
         code = turn.status.rollback.code if turn.status.rollback else "rollback"
-        intent = Flip(index=_next_index(turn), from_=other(target), to=target, reason=code, at=turn.now)
-    return _ask_back(turn, target, intent)
+        intent = Flip(
+            index=_next_index(turn),
+            from_=other(target),
+            to=target,
+            reason=code,
+            at=turn.now,
+            service=pair.app.spec.service,
+        )
+    return _ask_back(turn, left, intent)
 
 
-def _ask_back(turn: Turn, target: str, intent: Flip) -> Step:
-    changes: dict[str, Any] = {} if turn.status.intent else {"intent": intent}
+def _left(turn: Turn, target: str) -> list[Turn]:
+    """The pairs that are still to go back, in the order in which they do."""
+    return [pair for pair in reversed(turn.pairs) if pair.expected != target and pair.selected == pair.expected]
+
+
+def _ask_back(turn: Turn, left: list[Turn], intent: Flip) -> Step:
+    """Ask for the next flip back, once all of those that are left can be made: they are made in one go."""
+    target = intent.to
+    changes: dict[str, Any] = {} if intent == turn.status.intent else {"intent": intent}
     if not turn.seen(target):
         return turn.stay(wake=READ_AGAIN, **changes)
-    side = turn.color(target)
-    wanted = turn.pinned.replicas
-    half = (wanted + 1) // 2
-    patience_over = turn.in_phase > PART_READY
-    if side.ready >= half or (side.ready and patience_over):
-        return turn.stay(SwapSelector(turn.app.spec.service, intent, rescue=True), wake=READ_AGAIN, **changes)
-    name = turn.app.deployment(target)
-    cold = side.deployment is not None and side.deployment.replicas < wanted
-    cure = f"create Deployment {name}" if side.deployment is None else f"waits for the pods of Deployment {name}"
-    cure = f"scales up Deployment {name}" if cold else cure
-    message = (
-        f"Rolling back, and {target} is not ready ({side.ready} of {wanted} endpoints): {cure}; "
-        f"traffic returns the moment it is ready."
-    )
-    effects = [Scale(name, wanted)] if cold else []
+    cold = [pair for pair in left if not _warm(pair, target)]
+    if not cold:
+        service = turn.of(intent).app.spec.service
+        return turn.stay(SwapSelector(service, intent, rescue=True), wake=READ_AGAIN, **changes)
+    waits = "; ".join(_waits_for(pair, target) for pair in cold)
+    message = f"Rolling back, and {waits}; traffic returns the moment it is ready."
+    effects = [
+        Scale(pair.app.deployment(target), pair.replicas)
+        for pair in cold
+        if (found := pair.color(target).deployment) and found.replicas < pair.replicas
+    ]
     conditions = turn.condition("NeedsAttention", True, "RollbackWaits", message)
     return turn.stay(*effects, message=message, wake=RETRY, conditions=conditions, **changes)
+
+
+def _warm(pair: Turn, target: str) -> bool:
+    """Whether enough of the target is ready: half of it, or after some patience anything."""
+    ready = pair.color(target).ready
+    return ready >= (pair.replicas + 1) // 2 or (ready > 0 and pair.in_phase > PART_READY)
+
+
+def _waits_for(pair: Turn, target: str) -> str:
+    """What a colour that is to serve again lacks, and what is done about it."""
+    side, wanted, name = pair.color(target), pair.replicas, pair.app.deployment(target)
+    if side.deployment is None:
+        cure = f"create Deployment {name}"
+    elif side.deployment.replicas < wanted:
+        cure = f"scales up Deployment {name}"
+    else:
+        cure = f"waits for the pods of Deployment {name}"
+    return f"{target}{pair.whose} is not ready ({side.ready} of {wanted} endpoints): {cure}"
 
 
 def _flipped_back(turn: Turn, intent: Flip) -> Step:
     flip = _confirmed(turn, intent)
     decided = turn.status.rollback.at if turn.status.rollback else turn.now
     seconds = max(0.0, (flip.at - decided).total_seconds())
-    told = f"Traffic is back on {flip.to}, {seconds:.1f} s after the verdict."
-    evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "reason": flip.reason}
+    told = f"Traffic{turn.of(flip).whose} is back on {flip.to}, {seconds:.1f} s after the verdict."
+    evidence = {
+        "service": flip.service,
+        "from": flip.from_,
+        "to": flip.to,
+        "at": flip.at.isoformat(),
+        "reason": flip.reason,
+    }
     tell = Tell(f"flip/{flip.index}", "SwitchedBack", told, "warning", evidence)
     release, effects = turn.stay(tell, message=told, intent=None, flips=(*turn.status.flips, flip), wake=timedelta(0))
-    if turn.selected != flip.to:
-        release, more = superseded(Turn(release, turn.observed, turn.now))
+    after = Turn(release, turn.observed, turn.now)
+    if after.moved and not _left(after, flip.to):
+        release, more = superseded(after)
         return release, (*effects, *more)
     return release, effects
 
 
 def _read_back(turn: Turn, target: str) -> Step:
     """The selector is back: end once an endpoint answers for it, or when waiting longer would tell nobody anything."""
-    if turn.selected != target:
-        return superseded(turn)
     flip = turn.status.flips[-1]
     left = other(target)
     late = turn.now - flip.at > turn.app.spec.deadlines.verifying
-    if not turn.color(target).ready and not late:
+    if not turn.ready(target) and not late:
         message = f"Traffic is back on {target}, and waits for its endpoints to be ready."
         return turn.stay(message=message, wake=RETRY)
     hooks = turn.app.spec.hooks.post_rollback
@@ -234,10 +304,8 @@ def _read_back(turn: Turn, target: str) -> Step:
         f"Rolled back from {left} ({gone}) to {target} ({whole}): {why}; "
         f"traffic returned {seconds:.1f} s after the verdict."
     )
-    deployment = turn.color(left).deployment
-    rejected = dict(deployment.images) if turn.release.is_rollback_only and deployment else turn.release.spec.images
-    preview = turn.app.spec.preview
-    effects = [PointPreview(preview.service, left)] if preview else []
+    previews = [(pair.app.spec.preview, pair) for pair in turn.pairs]
+    effects = [PointPreview(preview.service, left) for preview, _ in previews if preview]
     return turn.end(
         Phase.ROLLED_BACK,
         turn.status.reason,
@@ -249,8 +317,17 @@ def _read_back(turn: Turn, target: str) -> Step:
             "reason": flip.reason,
             "flips": [f.model_dump(mode="json", by_alias=True) for f in turn.status.flips],
         },
-        rejected=rejected,
+        rejected=_rejected(turn, left),
     )
+
+
+def _rejected(turn: Turn, left: str) -> dict[str, str]:
+    """The images that traffic was taken from: those asked for, or by hand those that the colour ran."""
+    if not turn.release.is_rollback_only:
+        return turn.release.spec.images
+    found = [pair.color(left).deployment for pair in turn.pairs]
+    ran = {container: image for deployment in found if deployment for container, image in deployment.images.items()}
+    return ran or turn.release.spec.images
 
 
 def _running(turn: Turn, color: str) -> str:

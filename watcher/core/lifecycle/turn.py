@@ -6,17 +6,20 @@ What always holds: a turn never changes anything; it returns a new Release and t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from watcher.core.application import Application, Watch
 from watcher.core.effects import CancelChecks, Effect, Tell, Wake
-from watcher.core.observed import ColorView, Observed
-from watcher.core.release import Colors, Condition, Decision, Keep, Phase, Pinned, Release, Status
+from watcher.core.observed import ColorView, Observed, PairView, ServiceView
+from watcher.core.release import Colors, Condition, Decision, Flip, Keep, Phase, Pinned, Release, Status
 from watcher.core.units import format_duration
 
 Step = tuple[Release, tuple[Effect, ...]]
+
+MIXED = "MixedColors"
+"""Why a person is needed when a Release with several pairs had to end on different colours."""
 
 RETRY = timedelta(milliseconds=500)
 """How soon a turn is taken again when something was asked for and is not seen yet."""
@@ -24,11 +27,15 @@ RETRY = timedelta(milliseconds=500)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A Release, the world, and the time; with the ways to answer."""
+    """A Release, the world, and the time; with the ways to answer.
+
+    A turn looks at one of the Application's pairs, which is the first one unless it came out of `pairs`.
+    """
 
     release: Release
     observed: Observed
     now: datetime
+    pair: int = 0
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -43,8 +50,25 @@ class Turn:
         return self.status.pinned
 
     @property
+    def _application(self) -> Application:
+        """The pinned Application; before there is one, that of the files."""
+        found = self.status.pinned.application if self.status.pinned else self.observed.application
+        assert found is not None
+        return found
+
+    @property
     def app(self) -> Application:
-        return self.pinned.application
+        """The Application, as one that has the pair looked at."""
+        return self._application.pairs[self.pair]
+
+    @property
+    def pairs(self) -> tuple[Turn, ...]:
+        """This turn, once for each pair, in the order in which they are flipped."""
+        return tuple(replace(self, pair=index) for index in range(len(self._application.pairs)))
+
+    def of(self, flip: Flip) -> Turn:
+        """This turn for the pair that a flip moves."""
+        return next((pair for pair in self.pairs if pair.app.spec.service == flip.service), self)
 
     @property
     def watch(self) -> Watch:
@@ -55,18 +79,75 @@ class Turn:
         assert self.status.colors is not None
         return self.status.colors
 
+    @property
+    def _view(self) -> PairView:
+        return self.observed.pair(self.pair)
+
+    @property
+    def service(self) -> ServiceView | None:
+        return self._view.service
+
+    @property
+    def preview(self) -> ServiceView | None:
+        return self._view.preview
+
     def color(self, color: str) -> ColorView:
-        return self.observed.colors.get(color) or ColorView(color, None)
+        return self._view.colors.get(color) or ColorView(color, None)
 
     def seen(self, color: str) -> bool:
-        """Whether the colour could be looked at: what could not be seen is neither ready nor dead."""
-        return color in self.observed.colors
+        """Whether the colour could be looked at, in every pair: what was not seen is neither ready nor dead."""
+        return all(color in pair._view.colors for pair in self.pairs)
+
+    def ready(self, color: str) -> bool:
+        """Whether the colour has ready endpoints in every pair."""
+        return all(pair.color(color).ready for pair in self.pairs)
 
     @property
     def selected(self) -> str:
         """The colour that the live Service selects; empty when there is no Service or no colour."""
-        service = self.observed.service
+        service = self.service
         return service.selector.get(self.app.spec.selector_key, "") if service else ""
+
+    @property
+    def expected(self) -> str:
+        """The colour that the live Service selects unless somebody else moved it."""
+        return self.flips[-1].to if self.flips else self.colors.from_
+
+    @property
+    def flips(self) -> tuple[Flip, ...]:
+        """The flips of the pair so far."""
+        return tuple(flip for flip in self.status.flips if self.of(flip).pair == self.pair)
+
+    @property
+    def moved(self) -> tuple[Turn, ...]:
+        """The pairs whose live Service somebody else moved."""
+        return tuple(pair for pair in self.pairs if pair.service and pair.selected != pair.expected)
+
+    @property
+    def gone(self) -> tuple[Turn, ...]:
+        """The pairs whose live Service does not exist."""
+        return tuple(pair for pair in self.pairs if pair.service is None)
+
+    @property
+    def mixed(self) -> str:
+        """That the live Services select different colours, as a sentence with its cure; empty when they do not."""
+        found = [pair for pair in self.pairs if pair.service]
+        if len({pair.selected for pair in found}) < 2:
+            return ""
+        said = ", ".join(f"{pair.app.spec.service} {pair.selected or '(nothing)'}" for pair in found)
+        patch = f'{{"spec":{{"selector":{{"{self.app.spec.selector_key}":"COLOR"}}}}}}'
+        cure = f"kubectl patch service NAME -n {self.release.namespace} -p '{patch}'"
+        return f"The Services select different colours: {said}. Let them select the same one: {cure}"
+
+    @property
+    def whose(self) -> str:
+        """` of Service worker` where there are several pairs, for messages; empty where there is one."""
+        return f" of Service {self.app.spec.service}" if len(self.pairs) > 1 else ""
+
+    @property
+    def replicas(self) -> int:
+        """The live size that the pair had when the Release began: what the way back is sized to."""
+        return self.pinned.sizes.get(self.app.spec.service, self.pinned.replicas)
 
     @property
     def watch_until(self) -> datetime:
@@ -124,7 +205,11 @@ class Turn:
     ) -> Step:
         """End the Release, once. `idle` names the colour that is kept for a while and then scaled down."""
         status = self.status.model_copy(update=changes)
+        mixed = self.mixed if self.status.pinned else ""
         conditions = self.condition("NeedsAttention", False, message="The Release has ended.", status=status)
+        if mixed:
+            message = f"{message} {mixed}"
+            conditions = self.condition("NeedsAttention", True, MIXED, mixed, status=status)
         changes |= {"ended_at": self.now, "intent": None, "conditions": conditions}
         if idle and self.app.spec.previous.then == "scaleDown":
             until = self.now + self.app.spec.previous.keep
@@ -154,6 +239,7 @@ class Turn:
             reason=code,
             rollback=decision,
             verdict="rollback",
+            intent=None,
         )
 
     def overdue(self, deadline: timedelta) -> str:

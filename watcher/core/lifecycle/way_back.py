@@ -17,9 +17,11 @@ def way_back(turn: Turn) -> tuple[Condition, ...]:
     color = turn.colors.from_
     if not turn.seen(color):
         return turn.status.conditions
-    lost = turn.color(color).ready == 0
+    cold = [pair for pair in turn.pairs if pair.color(color).ready == 0]
+    if not cold:
+        return turn.condition(KIND, False, message="The way back is warm.")
+    names = " and ".join(f"Deployment {pair.app.deployment(color)}" for pair in cold)
     message = (
-        f"The way back is cold: {color} has no ready pods. A rollback would first have to bring up "
-        f"Deployment {turn.app.deployment(color)}."
+        f"The way back is cold: {color}{cold[0].whose} has no ready pods. A rollback would first have to bring up "
     )
-    return turn.condition(KIND, lost, message=message if lost else "The way back is warm.")
+    return turn.condition(KIND, True, message=f"{message}{names}.")
