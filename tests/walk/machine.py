@@ -1,0 +1,285 @@
+"""The random walk as hypothesis sees it: what can happen next, with how much of it.
+
+What always holds: each step ends at rest with the promises judged, and each walk ends healed, with everything ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.support.clock import HandClock
+from tests.walk.journal import PREVIEW, SHOP
+from tests.walk.lives import WHERE, deliver
+from tests.walk.outside import Outside
+from tests.walk.pretend import Pretend
+from tests.walk.scene import BROKEN, COLORS, VARIANTS, Scene
+from tests.walk.verdicts import broken
+from watcher.adapters.kubernetes import paths
+from watcher.demo.cluster.store import Change
+
+START = 1_790_000_000.0
+IMAGES = ("shop:2", "shop:3", "shop:4", "shop:5", "shop:6", "shop:crashing", "shop:unready")
+FAULTS = ("refused", "lost", "late", "slow", "409", "429", "500", "422")
+COMMANDS = ("approve", "pause", "resume", "abort", "rollback", "overrideWindow")
+
+colors = st.sampled_from(COLORS)
+
+
+class Ground:
+    """What all walks of one process share: the cluster, the clock, and what stands around the daemon."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.clock = HandClock(START)
+        self.steps = 0
+        self.scenes = itertools.count(1)
+        self.scene: Scene | None = None
+        self.told: list[str] = []
+        self.ends: Counter[str] = Counter()
+        self.flips = 0
+        self.ending: list[threading.Thread] = []
+        self.failed: tuple[str, list[str]] | None = None
+        """What was found first, and the story that led to it."""
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="walk-")))
+        self.outside = self._stack.enter_context(Outside())
+        self.cluster = self._stack.enter_context(Pretend(directory, self.clock, self._note))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for thread in self.ending:
+            thread.join(5)
+        self._stack.__exit__(kind, error, at)
+
+    def _note(self, change: Change) -> None:
+        if self.scene is not None:
+            self.scene.journal.note(change)
+
+    def begin(self) -> Scene:
+        self.outside.heal()
+        self.outside.deliveries.clear()
+        self.outside.history.steps.clear()
+        self.told = []
+        self.log.write_text("", "utf-8")
+        self.scene = Scene(next(self.scenes), self.cluster, self.outside, self.clock)
+        self.scene.begin()
+        return self.scene
+
+
+def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one class, as hypothesis wants it
+    """The machine over one ground."""
+
+    class Walk(RuleBasedStateMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scene = ground.begin()
+            self._bad = False
+
+        def do(self, words: str, action: Callable[[], Any]) -> None:
+            """One step: told, done, at rest, judged."""
+            ground.steps += 1
+            ground.told.append(f"{ground.clock.seconds - START:9.1f} s  {words}")
+            try:
+                action()
+                self.scene.rest()
+                self.scene.judge()
+            except Exception as error:
+                self.fail(error)
+                raise
+
+        def fail(self, error: Exception) -> None:
+            self._bad = True
+            if ground.failed is None:
+                ground.failed = (f"{type(error).__name__}: {error}", list(ground.told))
+
+        def teardown(self) -> None:
+            try:
+                if not self._bad:
+                    ground.told.append(f"{ground.clock.seconds - START:9.1f} s  everything is healed")
+                    self.scene.converge()
+                    found = broken(self.scene, ground.log)
+                    assert not found, "; ".join(found)
+            except Exception as error:
+                self.fail(error)
+                raise
+            finally:
+                ground.ending += self.scene.end()
+                stories = self.scene.journal.stories.values()
+                ground.ends.update("deleted" if s.deleted else s.last.phase.value for s in stories)
+                ground.flips += sum(bool(move.uid) for move in self.scene.journal.moves)
+
+        # -- time -----------------------------------------------------------------------------------------------------
+
+        @rule(seconds=st.sampled_from([0.2, 1.0, 1.0, 3.0, 6.0]))
+        def time_passes(self, seconds: float) -> None:
+            self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
+
+        @rule(seconds=st.sampled_from([8.0, 25.0]))
+        def more_time_passes(self, seconds: float) -> None:
+            self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
+
+        @rule(seconds=st.sampled_from([15.0, 50.0, 90.0, 3700.0]))
+        def the_clock_jumps(self, seconds: float) -> None:
+            self.do(f"the clock jumps by {seconds:g} s", lambda: self.scene.jump(seconds))
+
+        # -- people ---------------------------------------------------------------------------------------------------
+
+        @initialize(image=st.sampled_from(IMAGES[:5]))
+        def a_first_release(self, image: str) -> None:
+            self.do(f"release of {image}", lambda: self.scene.release(image, force=False))
+
+        @precondition(lambda self: len(self.scene.running()) < 2)
+        @rule(image=st.sampled_from(IMAGES), force=st.sampled_from([False, False, False, True]))
+        def a_release(self, image: str, force: bool) -> None:
+            self.do(f"release of {image}{' by force' if force else ''}", lambda: self.scene.release(image, force=force))
+
+        @precondition(lambda self: not self.scene.running())
+        @rule(image=st.sampled_from(IMAGES[:5]), force=st.booleans(), seconds=st.sampled_from([2.0, 5.0, 12.0]))
+        def a_release_gets_some_time(self, image: str, force: bool, seconds: float) -> None:
+            def act() -> None:
+                self.scene.release(image, force=force)
+                self.scene.let_pass(seconds)
+
+            self.do(f"release of {image}{' by force' if force else ''}, and {seconds:g} s pass", act)
+
+        @precondition(lambda self: len(self.scene.running()) < 2)
+        @rule()
+        def a_rollback_by_hand(self) -> None:
+            self.do("rollback by hand", self.scene.roll_back_by_hand)
+
+        @precondition(lambda self: self.scene.running())
+        @rule(data=st.data(), what=st.sampled_from(COMMANDS))
+        def a_command(self, data: st.DataObject, what: str) -> None:
+            name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
+            field, on = ("pause", False) if what == "resume" else (what, True)
+            self.do(f"{what} {name}", lambda: self.scene.command(name, field, on=on))
+
+        @precondition(lambda self: self.scene.running())
+        @rule(data=st.data())
+        def a_release_is_deleted(self, data: st.DataObject) -> None:
+            name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
+            self.do(f"Release {name} is deleted", lambda: self.scene.delete(paths.releases(self.scene.namespace, name)))
+
+        @rule(color=st.sampled_from([None, None, "blue", "green", "red", ""]))
+        def a_person_moves_the_selector(self, color: str | None) -> None:
+            self.do(f"a person moves the selector to {color}", lambda: self.scene.person_moves(color))
+
+        @rule(color=colors, replicas=st.sampled_from([0, 1, 2, 3]))
+        def a_person_scales(self, color: str, replicas: int) -> None:
+            self.do(f"{color} is scaled to {replicas}", lambda: self.scene.scale(color, replicas))
+
+        @rule(variant=st.sampled_from([*VARIANTS, *BROKEN]))
+        def the_file_is_edited(self, variant: str) -> None:
+            self.do(f"the Application's file becomes: {variant}", lambda: self.scene.edit(variant))
+
+        # -- the cluster ----------------------------------------------------------------------------------------------
+
+        @rule(color=colors)
+        def pods_are_deleted(self, color: str) -> None:
+            self.do(f"the pods of {color} are deleted", lambda: self.scene.delete_pods(color))
+
+        @rule(color=colors, how=st.sampled_from(["unready", "crashing", "", ""]))
+        def pods_fall_ill(self, color: str, how: str) -> None:
+            self.do(f"the pods of {color} are {how or 'well'}", lambda: self.scene.sicken(color, how))
+
+        @rule(color=colors, again=st.sampled_from([True, True, False]))
+        def a_deployment_comes_or_goes(self, color: str, again: bool) -> None:
+            path = paths.deployments(self.scene.namespace, f"{SHOP}-{color}")
+
+            def act() -> None:
+                self.scene.delete(path)
+                if again:
+                    self.scene.make_deployment(color, 2)
+
+            self.do(f"Deployment {color} is deleted{' and made again' if again else ''}", act)
+
+        @rule(name=st.sampled_from([SHOP, PREVIEW]), color=colors, again=st.sampled_from([True, True, False]))
+        def a_service_comes_or_goes(self, name: str, color: str, again: bool) -> None:
+            def act() -> None:
+                self.scene.delete(paths.services(self.scene.namespace, name))
+                if again:
+                    self.scene.make_service(name, color)
+
+            self.do(f"Service {name} is deleted{f' and made for {color}' if again else ''}", act)
+
+        # -- surroundings ---------------------------------------------------------------------------------------------
+
+        @rule(how=st.sampled_from(["up", "up", "down", "slow", "partial"]))
+        def prometheus_is(self, how: str) -> None:
+            self.do(f"Prometheus is {how}", lambda: setattr(self.scene.outside, "metrics", how))
+
+        @rule(
+            what=st.sampled_from(["errors", "errors", "lag", "traffic"]), value=st.sampled_from([1.0, 50.0, 90.0, None])
+        )
+        def the_measured_changes(self, what: str, value: float | None) -> None:
+            self.do(f"{what} become {value}", lambda: self.scene.measure(what, value))
+
+        @rule(how=st.sampled_from(["up", "failing", "refusing", "hanging"]))
+        def whoever_is_told_is(self, how: str) -> None:
+            self.do(f"who is told is {how}", lambda: setattr(self.scene.outside, "told", how))
+
+        @rule(how=st.sampled_from(["well", "failing"]))
+        def checks_and_hooks_are(self, how: str) -> None:
+            self.do(f"checks and hooks are {how}", lambda: setattr(self.scene.outside, "checks", how))
+
+        # -- the daemon and its way to the API server -----------------------------------------------------------------
+
+        @precondition(lambda self: self.scene.lives)
+        @rule(how=st.sampled_from(FAULTS), where=st.sampled_from(list(WHERE)), count=st.sampled_from([1, 1, 3, 30]))
+        def requests_go_wrong(self, how: str, where: str, count: int) -> None:
+            def act() -> None:
+                for life in self.scene.lives:
+                    life.spoiler.order(how, where, count)
+
+            self.do(f"{count} requests ({where}) will be: {how}", act)
+
+        @precondition(lambda self: self.scene.lives)
+        @rule()
+        def the_next_swap_is_overtaken(self) -> None:
+            self.do(
+                "a person will overtake the next swap",
+                lambda: self.scene.lives[0].spoiler.order("overtaken", "swap", 1),
+            )
+
+        @rule()
+        def the_way_to_the_api_server_is_well(self) -> None:
+            def act() -> None:
+                for life in self.scene.lives:
+                    life.spoiler.heal()
+
+            self.do("requests pass again", act)
+
+        @rule()
+        def what_is_late_arrives(self) -> None:
+            self.do("what is late arrives", lambda: deliver(self.scene.every_life()))
+
+        @precondition(lambda self: self.scene.lives)
+        @rule(killed=st.booleans(), again=st.sampled_from([True, True, True, False]))
+        def a_life_ends(self, killed: bool, again: bool) -> None:
+            def act() -> None:
+                life = next((found for found in self.scene.lives if found.daemon.leads()), self.scene.lives[0])
+                self.scene.end_life(life, killed=killed)
+                if again:
+                    self.scene.start_life()
+
+            self.do(f"the daemon is {'killed' if killed else 'stopped'}{' and started again' if again else ''}", act)
+
+        @precondition(lambda self: len(self.scene.lives) < 2)
+        @rule()
+        def another_replica_starts(self) -> None:
+            self.do("another replica starts", self.scene.start_life)
+
+    return Walk

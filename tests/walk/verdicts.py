@@ -1,0 +1,157 @@
+"""What must be true of a scene when it is over: the promises that only the whole of it can break."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+
+from prometheus_client import generate_latest
+
+from tests.walk.journal import Story
+from tests.walk.outside import SECRET
+from tests.walk.scene import INTERVAL, WARM_UP, Scene
+from watcher.adapters.kubernetes import paths
+from watcher.api.page import Row, render
+from watcher.core.release import Phase
+
+ERRORS = "rule/walk/errors"
+LOOKS = 200
+"""How often it is looked whether all was told: telling takes its time, on purpose."""
+RIGHT_ENDS = frozenset({Phase.ROLLED_BACK, Phase.SUPERSEDED})
+
+
+def broken(scene: Scene, log: Path) -> list[str]:
+    """The promises that the scene has broken, each with its name."""
+    stories = list(scene.journal.stories.values())
+    kept = [story for story in stories if not story.deleted]
+    found = list(scene.journal.complaints)
+    found += [words for story in stories for words in _flips(scene, story)]
+    found += [words for story in kept for words in _verdict(scene, story)]
+    found += list(_quarantine(stories))
+    found += list(_told(scene, kept))
+    found += list(_secrets(scene, log))
+    return found
+
+
+def _flips(scene: Scene, story: Story) -> Iterator[str]:
+    """S5: each move of the selector by a Release is in its status, once, and nothing else is."""
+    moves = scene.journal.moves
+    made = [(move.index, move.color) for move in moves if move.uid == story.last.uid]
+    noted = [(flip.index, flip.to) for flip in story.last.status.flips]
+    if len(set(made)) != len(made):
+        yield f"S5: {story.last.name} made a flip twice: {made}"
+    lost = story.deleted or any(move.color == "" for move in moves)  # with its Service the mark of a flip may be lost
+    if made != noted and not lost:
+        yield f"S5: {story.last.name} moved the selector {made}, and its status says {noted}"
+
+
+def _verdict(scene: Scene, story: Story) -> Iterator[str]:
+    release, status = story.last, story.last.status
+    if story.latched and release.phase not in RIGHT_ENDS and not release.is_rollback_only:
+        yield f"S8: {release.name} had the verdict rollback ({story.latched}), and ended as {release.phase.value}"
+    if status.switched_at is None or status.pinned is None or not status.pinned.rules or not status.watch_until:
+        return
+    enforces = status.pinned.application.spec.watch.mode == "enforce"
+    if release.phase is Phase.COMPLETED and enforces:
+        times = list(_times(status.switched_at, status.watch_until))
+        breached = [at for at in times if _breached(scene, at)]
+        if breached:
+            at = datetime.fromtimestamp(breached[0], UTC)
+            yield f"S5: {release.name} completed although Prometheus remembers a breach at {at:%H:%M:%S}"
+        seen = [at for at in times if _spoke(scene, at)]
+        if len(seen) < max(3, len(times) / 2):
+            yield f"S7: {release.name} completed although only {len(seen)} of {len(times)} evaluations saw anything"
+    elif status.rollback and status.rollback.code == ERRORS:
+        times = list(_times(status.switched_at, min(status.watch_until, status.rollback.at)))
+        if not any(_breached(scene, at) for at in times):
+            yield f"S7: {release.name} went back for a breach that Prometheus does not know"
+
+
+def _times(switched: datetime, until: datetime) -> Iterator[float]:
+    """The evaluation times of the rule `errors` (docs/rules.md)."""
+    origin, k = ceil(switched.timestamp()), ceil(WARM_UP / INTERVAL)
+    while origin + k * INTERVAL <= until.timestamp():
+        yield origin + k * INTERVAL
+        k += 1
+
+
+def _spoke(scene: Scene, at: float) -> bool:
+    history = scene.outside.history
+    return history.at("errors", at) is not None and (history.at("traffic", at) or 0) >= 50
+
+
+def _breached(scene: Scene, at: float) -> bool:
+    return _spoke(scene, at) and (scene.outside.history.at("errors", at) or 0) > 10
+
+
+def _quarantine(stories: list[Story]) -> Iterator[str]:
+    """S9: what was rolled back is not switched to again, unless it has proved itself since, or somebody says force."""
+    for story in stories:
+        release, status = story.last, story.last.status
+        forward = [flip for flip in status.flips if flip.reason == "switch"]
+        if not forward or release.spec.force or status.started_at is None:
+            continue
+        lives = [
+            other.last
+            for other in stories
+            if other is not story
+            and not other.deleted
+            and other.last.phase in (Phase.COMPLETED, Phase.ROLLED_BACK)
+            and other.last.status.ended_at is not None
+            and other.last.status.ended_at < status.started_at
+            and release.spec.images.items() <= (other.last.status.rejected or other.last.spec.images).items()
+        ]
+        last = max(lives, key=lambda r: r.status.ended_at or r.created_at, default=None)
+        if last is not None and last.phase is Phase.ROLLED_BACK:
+            yield f"S9: {release.name} switched to {release.spec.images}, which {last.name} had rolled back"
+
+
+def _told(scene: Scene, stories: list[Story]) -> Iterator[str]:
+    """S11: a life tells each piece of news once, and every end is told."""
+    heard = Counter((d.life, d.key) for d in scene.outside.deliveries if d.status == 200)
+    for (life, key), count in heard.items():
+        if count > 1:
+            yield f"S11: {life} told {key} {count} times, and was answered 200 each time"
+    for _ in range(LOOKS):
+        untold = list(_untold(scene, stories))
+        if not untold:
+            return
+        time.sleep(0.05)
+        scene.clock.seconds += 0.5
+    for story in untold:
+        status = story.last.status
+        yield f"S11: nobody was told of the end of {story.last.name} ({status.phase.value}, {status.reason})"
+
+
+def _untold(scene: Scene, stories: list[Story]) -> Iterator[Story]:
+    """The Releases that ended a little while ago, and of whose end there is no Event."""
+    events = scene.cluster.connection.get(paths.events(scene.namespace))["items"]
+    told = {(event["involvedObject"]["uid"], event["reason"]) for event in events}
+    for story in stories:
+        status = story.last.status
+        recent = status.ended_at and scene.clock.seconds - status.ended_at.timestamp() < 600
+        if recent and (story.last.uid, (status.reason or status.phase.value).replace("/", "")) not in told:
+            yield story
+
+
+def _secrets(scene: Scene, log: Path) -> Iterator[str]:
+    """S12: what was planted stands nowhere."""
+    connection, space = scene.cluster.connection, scene.namespace
+    places = {
+        "the log": log.read_text("utf-8"),
+        "a Release": json.dumps(connection.get(paths.releases(space))),
+        "an Event": json.dumps(connection.get(paths.events(space))),
+    }
+    for life in scene.lives:
+        daemon = life.daemon
+        rows = [Row(*key, color) for key, color in daemon.active_colors().items()]
+        places["the page"] = render(rows, daemon.releases(), daemon.problems(), scene.clock.now())
+        places["the metrics"] = generate_latest(daemon.registry).decode()
+    for place, text in places.items():
+        if SECRET in text:
+            yield f"S12: a secret stands in {place}"
