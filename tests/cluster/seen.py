@@ -39,13 +39,20 @@ DEADLINE = 330.0
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One state of one object. `at` is on this machine's monotonic clock."""
+    """One state of one object. `at` is when it was seen, on this machine's monotonic clock: each kind has a watch of
+    its own, so of two kinds the one seen first need not have been first. `revision` tells: the API server counts it
+    over all objects.
+    """
 
     at: float
     kind: Kind
     name: str
     deleted: bool
     object: Object
+
+    @property
+    def revision(self) -> int:
+        return int(self.object["metadata"]["resourceVersion"])
 
 
 class Seen:
@@ -93,9 +100,15 @@ class Seen:
                 found[sight.name] = sight.object
         return found
 
-    def first(self, kind: Kind, such: Callable[[Object], bool], since: float = 0.0) -> Sight | None:
-        """The first state such as this, from a time on."""
-        return next((s for s in self.all(kind) if s.at >= since and not s.deleted and such(s.object)), None)
+    def first(self, kind: Kind, such: Callable[[Object], bool], after: Sight | None = None) -> Sight:
+        """The first state such as this, after another one. Waits a little, as it may be on its way still."""
+        begin = after.revision if after else 0
+
+        def found() -> list[Sight]:
+            return [s for s in self.all(kind) if s.revision > begin and not s.deleted and such(s.object)]
+
+        self.until(lambda: bool(found()), f"such a state of {kind}, after revision {begin}", 20)
+        return found()[0]
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ instead, and waits for it where it is bound to come.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -180,20 +181,28 @@ class Then:
 
     def traffic_went(self, *colors: str) -> None:
         """The selector had exactly these colours, one after the other, and still has the last."""
-        assert [selected(sight.object) for sight in self._scene.flips()] == list(colors)
+        went = [selected(sight.object) for sight in self._scene.flips()]
+        assert went == list(colors), f"traffic went {went}"
         service = self._scene.platform.hands.read_service(self._scene.namespace, manifests.APPLICATION)
         assert service is not None
-        assert service.view.selector["color"] == colors[-1]
+        assert service.view.selector["color"] == colors[-1], service.view.selector
 
     def each_flip_found_ready_pods(self) -> None:
         """Whenever the selector was moved, the colour that it was moved to had ready pods (S1)."""
         for sight in self._scene.flips()[1:]:
-            color = selected(sight.object)
-            pods: dict[str, Object] = {}
-            for earlier in self._scene.seen.all("pods"):
-                if earlier.at <= sight.at:
-                    pods[earlier.name] = earlier.object
-            assert any(of(color, pod) and is_ready(pod) for pod in pods.values()), f"a flip to {color} found no pod"
+            # The pods' states are seen by a watch of their own, which may come later than that of the Services.
+            self._scene.seen.until(
+                functools.partial(self._found_ready_pods, sight),
+                f"a ready pod for the flip to {selected(sight.object)}",
+                20,
+            )
+
+    def _found_ready_pods(self, flip: Sight) -> bool:
+        pods: dict[str, Object] = {}
+        for sight in self._scene.seen.all("pods"):
+            if sight.revision < flip.revision:
+                pods[sight.name] = sight.object
+        return any(of(selected(flip.object), pod) and is_ready(pod) for pod in pods.values())
 
     def clients_are_served_by(self, color: str) -> None:
         clients = self._clients()
@@ -203,11 +212,13 @@ class Then:
     def no_client_was_cut_off(self, *, but: str = "") -> Traffic:
         """No request was refused, reset, or unanswered, and none failed, `but` in this way."""
         traffic = self._clients().stop()
-        bad = [
-            (second.at - int(traffic.started), {k: n for k, n in second.results.items() if n and k not in ("ok", but)})
+        cut_off = [
+            (second.at, failed)
             for second in traffic.seconds
+            if (failed := {kind: n for kind, n in second.results.items() if n and kind not in ("ok", but)})
         ]
-        assert [row for row in bad if row[1]] == []
+        moved = [(sight.at, selected(sight.object)) for sight in self._scene.flips()]
+        assert not cut_off, f"cut off in these seconds: {cut_off}; the selector moved: {moved}"
         assert traffic.requests > 20, "too few requests to tell"
         return traffic
 
@@ -259,16 +270,17 @@ class Then:
         before = len(scene.flips())
         ends = time.monotonic() + QUIET
         until(lambda: time.monotonic() > ends or len(scene.flips()) > before, "the time to pass", QUIET + 5)
-        assert len(scene.flips()) == before
-        assert scene.daemon.leader() != replica
+        assert len(scene.flips()) == before, f"{replica} moved the selector, or somebody else did"
+        assert scene.daemon.leader() != replica, f"{replica} leads"
 
     # -- times --------------------------------------------------------------------------------------------------------
 
     def took(self, what: str, begin: Sight, end: Sight, limit: float) -> None:
         """From one state that was seen to another. Prints the figure, and holds it to a limit."""
-        seconds = end.at - begin.at
+        assert begin.revision < end.revision, f"{what}: it was the other way round"
+        seconds = max(0.0, end.at - begin.at)
         self._scene.note(f"{what}: {seconds:.2f} s")
-        assert 0 <= seconds < limit, f"{what}: {seconds:.2f} s"
+        assert seconds < limit, f"{what}: {seconds:.2f} s"
 
 
 class Story:
