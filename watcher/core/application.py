@@ -119,6 +119,10 @@ class Watch(Model):
         return self
 
 
+ForeignFlips = Literal["ignore", "observe", "enforce"]
+"""What a flip gets that was made outside, with no Release running: nothing, a watch that only tells, or a watch."""
+
+
 class Previous(Model):
     """What becomes of the colour that is idle after a Release has ended."""
 
@@ -149,6 +153,7 @@ class Spec(Model):
     hooks: Hooks = Hooks()
     approval: Literal["none", "beforeSwitch"] = "none"
     watch: Watch = Watch()
+    foreign_flips: ForeignFlips = "observe"
     previous: Previous = Previous()
     deadlines: Deadlines = Deadlines()
 

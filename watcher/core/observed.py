@@ -24,6 +24,10 @@ class ServiceView:
     selector: Mapping[str, str]
     mark: str = ""
     marked_at: datetime | None = None
+    marked_to: str = ""
+    """The colour that the marked flip made live."""
+    by: str = ""
+    """Who wrote the selector, as the API server names it; empty when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,8 @@ class Other:
     images: Mapping[str, str]
     """What it asked for; of a rolled-back one the images that traffic was taken from (`status.rejected`)."""
     ended_at: datetime | None = None
+    foreign: bool = False
+    """It was there for a flip that somebody else made."""
 
     @property
     def running(self) -> bool:

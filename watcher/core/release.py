@@ -15,13 +15,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from watcher.core.application import Application
+from watcher.core.application import COLORS, Application
 from watcher.core.rules import BoundRule
 
 KIND = "Release"
 PLURAL = "releases"
 GROUP = "watcher.bluegreen.dev"
 VERSION = "v1alpha1"
+
+
+FOREIGN = "foreign"
+"""The reason of a flip that was not ours."""
 
 
 class Phase(StrEnum):
@@ -69,6 +73,19 @@ class Command(Part):
         return f"by {self.by or 'an unnamed caller'}" + (f" ({self.reason})" if self.reason else "")
 
 
+class ForeignFlip(Part):
+    """A flip that somebody else made while no Release ran. A Release of its own records and watches it."""
+
+    from_: str
+    to: str
+    at: datetime
+    """When it was noticed."""
+    by: str = ""
+    """Who wrote the selector, as the API server names it: `kubectl-patch`, say."""
+
+    model_config = ConfigDict(alias_generator=lambda name: to_camel(name.rstrip("_")))
+
+
 class Spec(Part):
     """What was asked for. The commands are further fields of it."""
 
@@ -84,6 +101,8 @@ class Spec(Part):
     abort: Command | None = None
     rollback: Command | None = None
     override_window: Command | None = None
+    foreign_flip: ForeignFlip | None = None
+    """Set by the daemon: this Release is there for a flip that somebody else made."""
 
 
 class Colors(Part):
@@ -206,6 +225,10 @@ class Status(Part):
     extended: bool = False
     conditions: tuple[Condition, ...] = ()
     keep: Keep | None = None
+    would: Decision | None = None
+    """Why a watch that only observes would have gone back, had it been allowed to."""
+    left: str | None = None
+    """What the live Service selected when the Release found that somebody else had moved it, and left it there."""
     rejected: dict[str, str] = {}
     """The images that traffic was taken from: they stay out until somebody says force (S9)."""
     pinned: Pinned | None = None
@@ -229,7 +252,29 @@ class Release(Part):
     @property
     def is_rollback_only(self) -> bool:
         """A rollback by hand with no Release running is a Release of its own: it deploys nothing."""
-        return self.spec.rollback is not None and not self.spec.images
+        return self.spec.rollback is not None and not self.spec.images and self.spec.foreign_flip is None
+
+    @property
+    def observes(self) -> bool:
+        """The watch of a flip that somebody else made, and that the Application wants only observed: it moves nothing
+        and touches nothing unless a person asks.
+        """
+        pinned = self.status.pinned
+        return self.spec.foreign_flip is not None and (
+            pinned is None or pinned.application.spec.foreign_flips != "enforce"
+        )
+
+    @property
+    def knows_live(self) -> str:
+        """The colour that was live when this Release last knew; empty when it never did."""
+        status = self.status
+        if status.left and status.left in COLORS:
+            return status.left
+        if status.flips:
+            return status.flips[-1].to
+        if status.colors:
+            return status.colors.from_
+        return self.spec.foreign_flip.to if self.spec.foreign_flip else ""
 
 
 def from_json(raw: dict[str, Any]) -> Release:

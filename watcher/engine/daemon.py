@@ -36,6 +36,7 @@ from watcher.engine.clock import Clock, SystemClock
 from watcher.engine.config import Config, Files
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
+from watcher.engine.lookout import Lookout
 from watcher.engine.measures import ActiveColors, Measures, StandingConditions
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Metrics, Watches
@@ -44,6 +45,8 @@ from watcher.engine.worker import Key, Workers
 log = structlog.get_logger(__name__)
 
 TICK = 0.5
+LOOK = 1.0
+"""Seconds between two looks at live Services that changed."""
 RELOAD = 4.0
 """Seconds between two looks at the files; a change counts when it was seen twice, so within 8 s."""
 AFTER_FAILURE = timedelta(seconds=5)
@@ -104,8 +107,17 @@ class Daemon:
             leads=self.leads,
         )
         self._workers.config = config
+        self._lookout = Lookout(
+            caches=self._caches,
+            hands=Hands(self._main),
+            clock=self._clock,
+            leads=self.leads,
+            applications=lambda: self.config.applications,
+        )
         self.measures.registry.register(ActiveColors(self.active_colors))
         self.measures.registry.register(StandingConditions(lambda: self.config.applications, self.releases))
+        self._live: set[Key] = set()
+        """The live Services of all Applications, by namespace and name."""
         self._active: dict[Key, frozenset[str]] = {}
         self._active_lock = threading.Lock()
         self._scheduler = BackgroundScheduler(
@@ -134,8 +146,14 @@ class Daemon:
         )
         self._teller.start()
         self._alarms.start()
+        self._look_at_all()
         self._follow()
-        for job, seconds in ((self.tick, TICK), (self.reload, RELOAD), (self.round, ROUND)):
+        for job, seconds in (
+            (self.tick, TICK),
+            (self.look, LOOK),
+            (self.reload, RELOAD),
+            (self.round, ROUND),
+        ):
             self._scheduler.add_job(job, "interval", seconds=seconds)
         self._scheduler.add_listener(self._trouble, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._scheduler.start()
@@ -166,6 +184,7 @@ class Daemon:
         if not leads:
             self._workers.let_go(keys)
             return
+        self._look_at_all()
         for key in keys:
             self._lanes.wake(key)
 
@@ -223,6 +242,11 @@ class Daemon:
         log.info("the files changed", applications=len(config.applications), rule_sets=len(config.rule_sets))
         self.config = self._workers.config = config
         self._follow()
+        self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        self._live = {(app.namespace, app.spec.service) for app in self.config.applications.values()}
+        self._lookout.changed({namespace for namespace, _ in self._live})
 
     def _follow(self) -> None:
         spaces = {namespace for namespace, _ in self.config.applications}
@@ -252,6 +276,8 @@ class Daemon:
                 self._active.pop(key, None)
             else:
                 self._active[key] = self._names(release)
+        if release is None or release.phase.terminal:
+            self._lookout.changed([namespace])
         self._lanes.wake(key)
 
     def _names(self, release: Release) -> frozenset[str]:
@@ -264,6 +290,8 @@ class Daemon:
         return frozenset(name for pair in app.pairs for name in _names(pair.spec))
 
     def _on_world(self, namespace: str, name: str) -> None:
+        if (namespace, name) in self._live:
+            self._lookout.changed([namespace])
         with self._active_lock:
             keys = [key for key, names in self._active.items() if key[0] == namespace and name in names]
         for key in keys:
@@ -274,10 +302,15 @@ class Daemon:
         self._watches.tick()
         self.measures.watches.set(self._watches.running())
 
+    def look(self) -> None:
+        """Look at the live Services that changed while no Release ran."""
+        self._lookout.turn()
+
     def round(self) -> None:
         """Let every Release that has not ended take a step."""
         with self._active_lock:
             keys = list(self._active)
+        self._look_at_all()
         for key in keys:
             self._lanes.wake(key)
 

@@ -298,6 +298,8 @@ class Workers:
             return (), ""
         selected = world.service.view.selector.get(app.spec.selector_key, "") if world.service else ""
         to = release.status.colors.to if release.status.colors else other(selected)
+        if release.spec.foreign_flip:
+            to = release.spec.foreign_flip.to
         try:
             return bind_rules(app, self.config.rule_sets, to, other(to), release.spec.version), ""
         except Invalid as error:
@@ -311,6 +313,7 @@ class Workers:
                 created_at=r.created_at,
                 images=r.status.rejected or r.spec.images,
                 ended_at=r.status.ended_at,
+                foreign=r.spec.foreign_flip is not None,
             )
             for r in self._caches.releases(release.namespace)
             if r.spec.application == release.spec.application and r.name != release.name

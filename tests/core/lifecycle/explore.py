@@ -19,7 +19,7 @@ from tests.core.lifecycle.world import World, application, release
 from watcher.core.effects import Deploy, Effect, FetchLogs, PointPreview, RunCheck, Scale, SwapSelector, Wake
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.flip import PART_READY, SETTLE
-from watcher.core.release import Command, Phase, Release, Status
+from watcher.core.release import FOREIGN, Command, Phase, Release, Status
 
 ACTS = (Deploy, Scale, PointPreview, SwapSelector, RunCheck, FetchLogs)
 """Effects that touch the world; the others are the worker's own."""
@@ -177,7 +177,7 @@ def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], worl
 def check_truth(node: Node) -> None:
     """What must hold of every node: the status knows of each of our flips, but for the one that it intends."""
     status, made = node.release.status, node.world.made
-    known = tuple(flip.to for flip in status.flips)
+    known = tuple(flip.to for flip in status.flips if flip.reason != FOREIGN)
     intended = (*known, status.intent.to) if status.intent else known
     assert made in (known, intended), f"made {made}, known {known}, intended {status.intent}"
     if node.release.phase.terminal:

@@ -98,7 +98,7 @@ class Hands:
 
         Raises Conflict when the Service is not what was read, OutcomeUnknown when no answer came: read again then.
         """
-        value = f"{mark} {at.isoformat()}"
+        value = f"{mark} {at.isoformat()} {flip.to}"
         selector = f"/spec/selector/{_pointer(key)}"
         ops: list[dict[str, Any]] = [
             {"op": "test", "path": selector, "value": flip.from_},

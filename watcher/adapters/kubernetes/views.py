@@ -10,7 +10,7 @@ from typing import Any
 from watcher.core.observed import ContainerView, DeploymentView, PodView, ServiceView
 
 FLIP_ANNOTATION = "watcher.bluegreen.dev/flip"
-"""On the live Service: `<release uid>/<flip index> <time>` of our last flip, written in the same request as it."""
+"""On the live Service: `<release uid>/<flip index> <time> <color>` of our last flip, written in the same request."""
 
 VERSION_ANNOTATION = "watcher.bluegreen.dev/version"
 """On a colour's Deployment: the version that a Release put there."""
@@ -62,7 +62,7 @@ def parse_time(text: str | None) -> datetime | None:
 def service(raw: Mapping[str, Any]) -> Service:
     meta, spec = raw["metadata"], raw.get("spec") or {}
     annotations = meta.get("annotations") or {}
-    mark, _, at = str(annotations.get(FLIP_ANNOTATION, "")).partition(" ")
+    mark, at, to, *_ = (*str(annotations.get(FLIP_ANNOTATION, "")).split(" "), "", "")
     try:
         marked_at = parse_time(at)
     except ValueError:
@@ -74,9 +74,21 @@ def service(raw: Mapping[str, Any]) -> Service:
         selector=spec.get("selector") or {},
         mark=mark,
         marked_at=marked_at,
+        marked_to=to,
+        by=_writer_of_selector(meta),
     )
     ports = tuple(Port(p["port"], str(p.get("targetPort") or p["port"])) for p in spec.get("ports") or ())
     return Service(view, spec.get("clusterIP") or "", ports, bool(annotations))
+
+
+def _writer_of_selector(meta: Mapping[str, Any]) -> str:
+    """The field manager that last wrote the selector: `kubectl-patch`, say."""
+    found = [
+        str(row.get("manager", ""))
+        for row in sorted(meta.get("managedFields") or (), key=lambda row: str(row.get("time", "")))
+        if "f:selector" in ((row.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return found[-1] if found else ""
 
 
 def deployment(raw: Mapping[str, Any]) -> DeploymentView:

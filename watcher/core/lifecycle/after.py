@@ -14,11 +14,12 @@ from typing import Any
 from watcher.core.effects import Effect, PointPreview, Tell
 from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import superseded
+from watcher.core.lifecycle.foreign import let_be
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import way_back
 from watcher.core.observed import PodView, WatchReading
-from watcher.core.release import Condition, Phase, RuleRecord
+from watcher.core.release import Condition, Decision, Phase, RuleRecord
 from watcher.core.units import format_duration
 from watcher.core.verdict import blindness
 
@@ -41,6 +42,8 @@ LOOK = timedelta(seconds=1)
 def _leave(turn: Turn) -> Step | None:
     """What leads out of either phase: a person, a moved selector, trouble with the pods."""
     command = turn.release.spec.rollback or turn.release.spec.abort
+    if command and turn.release.spec.foreign_flip and not turn.release.spec.rollback:
+        return let_be(turn, command.told())
     if command:
         return turn.go_back("manual", f"asked for {command.told()}", by=command.by)
     if not turn.observed.service_known:
@@ -54,11 +57,15 @@ def _leave(turn: Turn) -> Step | None:
     if turn.needs("NoService"):
         message = "The Service is there again."
         return turn.stay(message=message, wake=RETRY, conditions=turn.condition("NeedsAttention", False))
-    return _sick_pods(turn) if turn.seen(turn.colors.to) else None
+    trouble = None if turn.observes else _sick_pods(turn)
+    return turn.go_back(*trouble) if trouble else None
 
 
-def _sick_pods(turn: Turn) -> Step | None:
-    """Go back for pods that crash, are killed, or stay unready: seen in the cluster, no Prometheus needed."""
+def _sick_pods(turn: Turn) -> tuple[str, str] | None:
+    """What sends traffic back, as a code and a sentence: pods that crash, are killed, or stay unready. It is seen in
+    the cluster, and needs no Prometheus."""
+    if not turn.seen(turn.colors.to):
+        return None
     limits, pods, now = turn.watch.pods, _pods(turn), turn.now
     before = turn.pinned.restarts
     crashed = [(pod, max(0, pod.failures - before.get(pod.uid, 0))) for pod in pods]
@@ -72,16 +79,15 @@ def _sick_pods(turn: Turn) -> Step | None:
             f"containers of {turn.colors.to} failed {times(crashes)} since the flip (limit {limits.restarts}), "
             f"last {ended.name} of pod {pod.name}{cause}"
         )
-        return turn.go_back("pods/OutOfMemory" if ended.reason == "OOMKilled" else "pods/Crashed", message)
+        return ("pods/OutOfMemory" if ended.reason == "OOMKilled" else "pods/Crashed"), message
     since = turn.status.switched_at or now
     for pod in pods:
         # A pod that is younger than the flip has no endpoint to lose yet; if all are, the next limit counts.
         unready = now - max(pod.ready_changed_at or since, since)
         if not pod.ready and not pod.deleting and pod.created_at < since and unready > limits.not_ready:
             limit = format_duration(limits.not_ready)
-            return turn.go_back(
-                "pods/NotReady",
-                f"pod {pod.name} has not been ready for {unready.total_seconds():.0f} s (limit {limit})",
+            return "pods/NotReady", (
+                f"pod {pod.name} has not been ready for {unready.total_seconds():.0f} s (limit {limit})"
             )
     for pair in turn.pairs:
         side = pair.color(turn.colors.to)
@@ -89,7 +95,7 @@ def _sick_pods(turn: Turn) -> Step | None:
         silent = now - max([since, *changes])
         if side.ready == 0 and silent > limits.no_endpoints:
             said = f"{turn.colors.to}{pair.whose} has had no ready endpoint for {silent.total_seconds():.0f} s"
-            return turn.go_back("pods/NoEndpoints", said)
+            return "pods/NoEndpoints", said
     return None
 
 
@@ -152,6 +158,10 @@ def watching(turn: Turn) -> Step:
             return _breached(turn, reading)
         changes |= _record(turn, reading)
         effects += _noteworthy(turn, reading)
+    if turn.observes:
+        would = _would_go_back(turn)
+        changes |= would[0]
+        effects += would[1]
     conditions = way_back(turn)
     conditions = _sight(turn, reading, conditions)
     if "rules" in changes or _truths(conditions) != _truths(turn.status.conditions):
@@ -165,6 +175,17 @@ def watching(turn: Turn) -> Step:
     rest = turn.watch_until - turn.now
     wake = _watchful(turn) if turn.paused() else min(_watchful(turn), max(RETRY, rest))
     return turn.stay(*effects, wake=wake, **changes)
+
+
+def _would_go_back(turn: Turn) -> tuple[dict[str, Any], list[Effect]]:
+    """What a watch that only observes says of its pods: told once each, and the first of it kept."""
+    trouble = _sick_pods(turn)
+    if trouble is None:
+        return {}, []
+    code, message = trouble
+    told = f"An enforcing watch would go back from {turn.colors.to} ({turn.version_aside}): {message}."
+    changes = {} if turn.status.would else {"would": Decision(code=code, message=message, at=turn.now)}
+    return changes, [Tell(f"would/{code}", "WouldRollBack", told, "warning")]
 
 
 def _truths(conditions: tuple[Condition, ...]) -> set[tuple[str, str, str]]:
@@ -284,15 +305,17 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
     ended = reading is not None and reading.ended
     if turn.pinned.rules and not ended and turn.now < turn.watch_until + ANSWER_PATIENCE:
         return turn.stay(*effects, wake=LOOK, **changes)
-    if _ailing(turn):
+    if _ailing(turn) and not turn.observes:
         # It recovers or goes back within its limits; neither unready pods nor unseen ones are a pass.
         return turn.stay(*effects, wake=LOOK, **changes)
-    if not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass"):
-        would = [r.id for r in reading.reports if r.breached and _would(turn, r.id)] if reading is not None else []
-        but = f"; an enforcing watch would have gone back for {', '.join(would)}" if would else ""
-        message = f"Completed: {turn.version} serves on {turn.colors.to} and passed its watch{but}."
-        changes |= {"verdict": "pass"}
-        return turn.end(Phase.COMPLETED, "Completed", message, *effects, idle=turn.colors.from_, **changes)
+    passed = not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass")
+    if passed or turn.observes:
+        but = _but(turn, reading, changes) if passed else "; its rules got no answer"
+        how = "was only observed, as somebody else moved traffic there" if turn.observes else "passed its watch"
+        message = f"Completed: {turn.version} serves on {turn.colors.to} and {how}{but}."
+        changes |= {"verdict": "pass"} if passed else {"verdict": "inconclusive"}
+        idle = "" if turn.observes else turn.colors.from_
+        return turn.end(Phase.COMPLETED, "Completed", message, *effects, idle=idle, **changes)
     reasons = reading.reasons if ended and reading is not None else ("the last evaluations got no answer",)
     why = _brief(reasons) or "too little was seen"
     if not turn.status.extended:
@@ -304,6 +327,14 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
     if turn.watch.on_inconclusive == "rollback":
         return turn.go_back("inconclusive", f"the watch stayed inconclusive: {why}")
     return _hold(turn, why, changes, effects)
+
+
+def _but(turn: Turn, reading: WatchReading | None, changes: dict[str, Any]) -> str:
+    """What a watch that may not go back would have gone back for, as a sentence's end."""
+    would = [r.id for r in reading.reports if r.breached and _would(turn, r.id)] if reading is not None else []
+    pods = changes.get("would") or turn.status.would
+    would += [pods.code] if pods else []
+    return f"; an enforcing watch would have gone back for {', '.join(would)}" if would else ""
 
 
 def _hold(turn: Turn, why: str, changes: dict[str, Any], effects: list[Effect]) -> Step:

@@ -12,7 +12,9 @@ from typing import Any
 
 from watcher.core.application import COLORS, Application, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, Target, Wake
+from watcher.core.images import called, within
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
+from watcher.core.lifecycle.foreign import take_up
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.observed import DeploymentView, Other
@@ -41,6 +43,8 @@ def pending(turn: Turn) -> Step:
         return turn.fail("UnknownApplication", message)
     if not observed.service_known or not all(turn.seen(color) for color in COLORS):
         return turn.stay(message="Waits for an answer of the API server.", wake=RETRY)
+    if spec.foreign_flip:
+        return take_up(turn, app, spec.foreign_flip)
     overtaken = next((o.name for o in observed.others if o.running and _after(o, turn)), "")
     if overtaken:
         message = f"Waits for the end of Release {overtaken}, which was asked for later and could not wait."
@@ -150,11 +154,14 @@ def _quarantined_target(turn: Turn, target: str) -> tuple[str, str] | None:
 
 
 def _last_life(others: Sequence[Other], images: Mapping[str, str]) -> Other | None:
-    """The Release in which these images last came to a good or a bad end; one that was refused proves nothing."""
+    """The Release in which these images last came to a good or a bad end; one that was refused proves nothing, nor does
+    a watch of what somebody else made live."""
     lives = [
         (o.ended_at, o)
         for o in others
-        if o.ended_at and o.phase in (Phase.COMPLETED, Phase.ROLLED_BACK) and images.items() <= o.images.items()
+        if o.ended_at
+        and (o.phase == Phase.ROLLED_BACK or (o.phase == Phase.COMPLETED and not o.foreign))
+        and within(images, o.images)
     ]
     return max(lives, key=lambda life: (life[0], life[1].name))[1] if lives else None
 
@@ -165,24 +172,13 @@ def _pin(turn: Turn, app: Application, active: str) -> Pinned:
         application=app,
         replicas=_size(turn, active),
         sizes={pair.app.spec.service: _size(pair, active) for pair in turn.pairs[1:]},
-        previous_version=_version(live) if live else "",
+        previous_version=called(live.version, live.images, aside=True) if live else "",
     )
 
 
 def _size(pair: Turn, color: str) -> int:
     deployment = pair.color(color).deployment
     return max(1, deployment.replicas) if deployment else 1
-
-
-def _version(deployment: DeploymentView) -> str:
-    """What the Deployment runs: the version that a Release put there, else its images' tags or digests."""
-    if deployment.version:
-        return deployment.version
-    tags = {
-        image.rsplit("@", 1)[-1][:19] if "@" in image else image.rsplit("/", 1)[-1].partition(":")[2] or "latest"
-        for image in deployment.images.values()
-    }
-    return ", ".join(sorted(tags))
 
 
 def _closed(turn: Turn, app: Application, opening: datetime | None) -> str:
@@ -216,7 +212,7 @@ def superseded(turn: Turn) -> Step:
         f"Somebody else moved the selector of Service {spec.service}: {spec.selector_key} is "
         f"{pair.selected or '(nothing)'}, {pair.expected} was expected. The Release ends and leaves it there."
     )
-    return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning")
+    return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning", left=turn.selected)
 
 
 def deploying(turn: Turn) -> Step:
@@ -275,7 +271,7 @@ def _rolls_out(turn: Turn, late: str) -> Step:
         return _failed_deploy(turn, trouble)
     progress = "; ".join(_progress(pair, found) for pair, found in waited)
     if late:
-        message = f"{color} ({turn.version}) did not get ready {late}: {progress}."
+        message = f"{color} ({turn.version_aside}) did not get ready {late}: {progress}."
         return turn.fail("DeployDeadline", message + " Traffic never moved.")
     message = f"Deploys {turn.version} to {color}: {progress}"
     message += f"; {trouble.message}." if trouble else "."

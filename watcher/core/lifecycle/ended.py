@@ -37,7 +37,12 @@ def ended(turn: Turn) -> Step:
 def _heard(turn: Turn) -> Step | None:
     """The next `onFailure` hook; None when none is left. The message stays that of the end."""
     status = turn.status
-    if turn.release.phase not in HEARD or status.pinned is None or status.colors is None:
+    if (
+        turn.release.spec.foreign_flip
+        or turn.release.phase not in HEARD
+        or status.pinned is None
+        or status.colors is None
+    ):
         return None
     if turn.in_phase < TOO_OLD:
         hooks = turn.app.spec.hooks.on_failure

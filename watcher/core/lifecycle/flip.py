@@ -129,7 +129,7 @@ def _intend_switch(turn: Turn) -> Step:
     flip = Flip(index=_next_index(turn), from_=turn.colors.from_, to=to, reason="switch", at=turn.now, service=service)
     return turn.stay(
         SwapSelector(service, flip),
-        message=f"Switches traffic{left[0].whose} to {flip.to} ({turn.version}).",
+        message=f"Switches traffic{left[0].whose} to {flip.to} ({turn.version_aside}).",
         wake=READ_AGAIN,
         intent=flip,
         pinned=turn.pinned if begun else _pin_watch(turn),
@@ -161,7 +161,7 @@ def _confirmed(turn: Turn, flip: Flip) -> Flip:
 def _switched(turn: Turn, intent: Flip) -> Step:
     flip = _confirmed(turn, intent)
     flips = (*turn.status.flips, flip)
-    told = f"moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version})."
+    told = f"moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version_aside})."
     said = f"Traffic{turn.of(flip).whose} {told}"
     evidence = {"service": flip.service, "from": flip.from_, "to": flip.to, "at": flip.at.isoformat()}
     tell = Tell(f"flip/{flip.index}", "Switched", said, evidence=evidence)
@@ -299,7 +299,7 @@ def _read_back(turn: Turn, target: str) -> Step:
     why = turn.status.rollback.message if turn.status.rollback else "a rollback was asked for"
     seconds = max(0.0, (flip.at - turn.status.rollback.at).total_seconds()) if turn.status.rollback else 0.0
     whole = turn.previous_version if not turn.release.is_rollback_only else _running(turn, target)
-    gone = turn.version if not turn.release.is_rollback_only else turn.previous_version
+    gone = turn.version_aside if not turn.release.is_rollback_only else turn.previous_version
     message = (
         f"Rolled back from {left} ({gone}) to {target} ({whole}): {why}; "
         f"traffic returned {seconds:.1f} s after the verdict."

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from watcher.core.effects import Tell
-from watcher.core.release import TRAFFIC_MOVED, Condition, Phase, Release
+from watcher.core.lifecycle import foreign
+from watcher.core.release import FOREIGN, TRAFFIC_MOVED, Condition, Phase, Release
 
 NEWS = timedelta(hours=1)
 """How long a fact is news: as long as the API server keeps the Event that shows it was told."""
@@ -45,6 +46,9 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
     yield from _commands(release, now)
     for flip in status.flips:
         if now - flip.at < NEWS:
+            if flip.reason == FOREIGN:
+                yield foreign.news(release, flip)
+                continue
             back = status.rollback is not None and flip.reason == status.rollback.code
             yield Tell(
                 f"flip/{flip.index}",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from watcher.core.application import Application, Watch
 from watcher.core.effects import CancelChecks, Effect, Tell, Wake
+from watcher.core.images import called
 from watcher.core.observed import ColorView, Observed, PairView, ServiceView
 from watcher.core.release import Colors, Condition, Decision, Flip, Keep, Phase, Pinned, Release, Status
 from watcher.core.units import format_duration
@@ -109,6 +110,11 @@ class Turn:
         return service.selector.get(self.app.spec.selector_key, "") if service else ""
 
     @property
+    def observes(self) -> bool:
+        """Whether this only looks on (see Release.observes)."""
+        return self.release.observes
+
+    @property
     def expected(self) -> str:
         """The colour that the live Service selects unless somebody else moved it."""
         return self.flips[-1].to if self.flips else self.colors.from_
@@ -161,7 +167,12 @@ class Turn:
 
     @property
     def version(self) -> str:
-        return self.release.spec.version or "an unnamed version"
+        return called(self.release.spec.version, self.release.spec.images) or "an unnamed version"
+
+    @property
+    def version_aside(self) -> str:
+        """The same for a place between brackets."""
+        return called(self.release.spec.version, self.release.spec.images, aside=True) or "an unnamed version"
 
     @property
     def previous_version(self) -> str:
