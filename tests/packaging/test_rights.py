@@ -46,8 +46,8 @@ def test_a_request_needs_the_right_that_an_api_server_would_ask_for(
 
 
 def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_and_go_back(tmp_path: Path) -> None:
-    """A version that crashes at its start, then a good one, rolled back by hand: together they use every right, that
-    to read a Release again after a conflict included."""
+    """A version that crashes at its start, then a good one, rolled back by hand, and a flip that somebody else makes:
+    together they use every right, that to read a Release again after a conflict included."""
     files = tmp_path / "files"
     files.mkdir()
     (files / "application.yaml").write_text(APPLICATION, "utf-8")
@@ -67,6 +67,7 @@ def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_an
             stage.hands.command(good.namespace, good.name, "rollback", {"by": "a test"})
             back = stage.follow(good, lambda r: r.phase.terminal, 30, "the rollback")
             assert (back.phase, stage.active()) == (Phase.ROLLED_BACK, "blue")
+            stage.select("green")
             stage.wait_for(lambda: guard.used == guard.allowed, "every right to be used", 10)
             stage.stop_daemon()
 
