@@ -122,8 +122,8 @@ class Flip(Part):
     to: str
     reason: str
     at: datetime
-    service: str = ""
-    """The Service that is flipped; the Application's first one in what older versions wrote."""
+    service: str | None = None
+    """The Service that is flipped; None, the Application's first one, in what older versions wrote."""
 
     model_config = ConfigDict(alias_generator=lambda name: to_camel(name.rstrip("_")))
 
