@@ -10,7 +10,7 @@ help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## Make .venv with the locked packages; install what the tests run (Debian packages) where missing
-	@scripts/setup prometheus=prometheus kubectl=kubernetes-client openssl=openssl
+	@scripts/setup prometheus=prometheus kubectl=kubernetes-client openssl=openssl faketime=faketime
 
 demo: ## See a bad version being rolled back, on an embedded cluster and a real Prometheus (SCENARIO=errors)
 	@scripts/setup prometheus=prometheus
