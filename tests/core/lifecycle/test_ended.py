@@ -69,10 +69,26 @@ def test_a_newer_release_decides_about_the_colours_unless_it_came_to_nothing(
     newer: Phase, scales: bool, done: bool
 ) -> None:
     story = given().to_the_end()
-    story.world_is(others=(other_release(newer, created_at=START + timedelta(minutes=5)),)).time_passes(900)
+    ended = story.world.now + timedelta(minutes=2) if newer.terminal else None
+    another = other_release(newer, created_at=START + timedelta(minutes=5), ended_at=ended)
+    story.world_is(others=(another,)).time_passes(900)
     assert bool(story.times(Scale)) is scales
     assert story.status.keep
     assert story.status.keep.done is done
+
+
+def test_a_release_asked_for_in_the_same_second_keeps_its_way_back_while_it_runs() -> None:
+    story = given().to_the_end()
+    at_once = other_release(Phase.WATCHING, created_at=story.release.created_at)
+    story.world_is(others=(at_once,)).time_passes(900).never_did(Scale)
+    assert story.status.keep
+    assert not story.status.keep.done
+
+
+def test_what_ended_before_decides_nothing_about_the_colours() -> None:
+    story = given().to_the_end()
+    earlier = other_release(Phase.COMPLETED, created_at=START + timedelta(minutes=5), ended_at=START)
+    story.world_is(others=(earlier,)).time_passes(900).did(Scale, replicas=0)
 
 
 def test_a_colour_that_is_gone_or_empty_is_done_with() -> None:

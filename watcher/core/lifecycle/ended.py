@@ -19,7 +19,7 @@ from watcher.core.release import Phase
 LATER = timedelta(seconds=30)
 
 MOVED_ON = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
-"""Ends of a newer Release after which that one decides what becomes of the colours."""
+"""Ends of a Release that ran later, after which that one decides what becomes of the colours."""
 
 
 HEARD = frozenset({Phase.FAILED, Phase.ABORTED})
@@ -59,10 +59,11 @@ def _make_room(turn: Turn) -> Step:
     keep = turn.status.keep
     if keep is None or keep.done or turn.status.pinned is None:
         return turn.stay()
-    newer = [o for o in turn.observed.others if o.created_at > turn.release.created_at]
-    if any(o.phase in MOVED_ON for o in newer):
+    others, ended_at = turn.observed.others, turn.status.ended_at or turn.now
+    # By their ends: only one runs at a time, while several may be asked for within the second that a cluster counts in.
+    if any(o.phase in MOVED_ON and o.ended_at and o.ended_at > ended_at for o in others):
         return turn.stay(keep=keep.model_copy(update={"done": True}))
-    if any(o.ended_at is None for o in newer) or not turn.observed.service_known or turn.gone:
+    if any(o.ended_at is None for o in others) or not turn.observed.service_known or turn.gone:
         return turn.stay(wake=LATER)
     if turn.now < keep.until:
         return _kept(turn, keep.until - turn.now)
