@@ -202,15 +202,16 @@ class Journal:
     def _judge_leader(self, life: str, request: Request) -> None:
         holder, since = self._holder
         if holder and holder != self._identity.get(life) and self.quiet - since > 2:
-            self.complain(f"S6: {life} sent {request.method} {request.path} although {holder} leads")
+            self.complain(
+                f"S6: {life} sent {request.method} {request.path} although {holder} leads since {since}, now {self.quiet}: {self._identity} {self._lease_asked}"
+            )
 
     def _judge_target(self, life: str, request: Request) -> None:
-        swap = {op["path"].rpartition("/")[2]: op.get("value") for op in json.loads(request.body)}
-        color = str(swap.get("color"))
-        text = json.dumps(swap)
-        found = re.search(r"([0-9a-f-]{36}/\d+) ", text)
-        if found:
-            self._sent[found.group(1)] = self._people
+        text = request.body.decode()
+        mark = re.search(r"([0-9a-f-]{36}/\d+) ", text)
+        if mark:
+            self._sent[mark.group(1)] = self._people
+        color = re.findall(r"\b(blue|green)\b", text)[-1]
         looked = self._looked.get(life)
         if looked is None:
             self.complain(f"S1: {life} flips to {color} and has never looked at any endpoints")

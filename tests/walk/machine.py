@@ -155,6 +155,28 @@ def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one 
 
             self.do(f"release of {image}{' by force' if force else ''}, and {seconds:g} s pass", act)
 
+        @precondition(lambda self: not self.scene.running())
+        @rule(image=st.sampled_from(IMAGES[:5]))
+        def a_release_is_paused_before_its_switch(self, image: str) -> None:
+            def act() -> None:
+                self.scene.command(self.scene.release(image, force=True), "pause")
+                self.scene.let_pass(4.0)
+
+            self.do(f"release of {image} by force, which is paused at once, and 4 s pass", act)
+
+        @precondition(lambda self: self.scene.running())
+        @rule(what=st.sampled_from(["unready", "unready", "scaled to 0"]), first=st.booleans())
+        def what_a_release_needs_goes(self, what: str, first: bool) -> None:
+            running = self.scene.running()[0 if first else -1]
+            found = running.status.colors
+            going_back = found is not None and self.scene.journal.selected == found.to
+            color = "green" if found is None else found.from_ if going_back else found.to
+
+            def act() -> None:
+                self.scene.sicken(color, what) if what == "unready" else self.scene.scale(color, 0)
+
+            self.do(f"{color}, which {running.name} needs, is {what}", act)
+
         @precondition(lambda self: len(self.scene.running()) < 2)
         @rule()
         def a_rollback_by_hand(self) -> None:
