@@ -73,6 +73,7 @@ class Journal:
         self._holder: tuple[str, int] = ("", 0)
         self._identity: dict[str, str] = {}
         self._people = 0
+        self._lease = ""
         self._lease_asked: dict[str, float] = {}
         self._base: dict[str, str] = {}
 
@@ -108,6 +109,7 @@ class Journal:
                 self.replicas[meta["name"]] = 0 if gone else change.object["spec"].get("replicas", 1)
             elif change.kind == LEASE:
                 holder = (change.object.get("spec") or {}).get("holderIdentity", "")
+                self._lease = json.dumps(change.object.get("spec"))
                 if holder != self._holder[0]:
                     self._holder = (holder, self.quiet)
             elif change.kind.plural == RELEASES:
@@ -202,9 +204,8 @@ class Journal:
     def _judge_leader(self, life: str, request: Request) -> None:
         holder, since = self._holder
         if holder and holder != self._identity.get(life) and self.quiet - since > 2:
-            self.complain(
-                f"S6: {life} sent {request.method} {request.path} although {holder} leads since {since}, now {self.quiet}: {self._identity} {self._lease_asked}"
-            )
+            words = f"S6: {life} sent {request.method} {request.path} although {holder} leads"
+            self.complain(f"{words}; the Lease says {self._lease}")
 
     def _judge_target(self, life: str, request: Request) -> None:
         text = request.body.decode()
