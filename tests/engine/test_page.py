@@ -11,8 +11,9 @@ import pytest
 import requests
 from prometheus_client import CollectorRegistry, Gauge
 
-from watcher.api.app import Server, create_app
+from watcher.api.app import create_app
 from watcher.api.page import NEWEST
+from watcher.api.server import Server
 from watcher.core.release import Colors, Phase, Release, RuleRecord, Spec, Status
 
 EVIL = "<script>alert(1)</script>\"'&"
@@ -102,19 +103,20 @@ def test_the_page_stays_short_however_many_releases_there_are(shown: Shown, url:
 
 
 @pytest.mark.parametrize(
-    ("path", "client", "status"),
+    ("path", "client", "forwarded", "status"),
     [
-        ("/", "127.0.0.1", 200),
-        ("/", "::1", 200),
-        ("/", "10.1.2.3", 403),
-        ("/", "2001:db8::1", 403),
-        ("/", "somewhere", 403),
-        ("/livez", "10.1.2.3", 200),
-        ("/readyz", "10.1.2.3", 200),
-        ("/metrics", "10.1.2.3", 200),
+        ("/", "127.0.0.1", False, 200),
+        ("/", "::1", False, 200),
+        ("/", "127.0.0.1", True, 403),
+        ("/", "10.1.2.3", True, 403),
+        ("/", "2001:db8::1", True, 403),
+        ("/", "somewhere", True, 403),
+        ("/livez", "10.1.2.3", True, 200),
+        ("/readyz", "10.1.2.3", True, 200),
+        ("/metrics", "10.1.2.3", True, 200),
     ],
 )
-def test_the_page_is_for_loopback_alone(path: str, client: str, status: int, shown: Shown) -> None:
+def test_the_page_is_for_loopback_alone(path: str, client: str, forwarded: bool, status: int, shown: Shown) -> None:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -129,7 +131,7 @@ def test_the_page_is_for_loopback_alone(path: str, client: str, status: int, sho
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(b"x-forwarded-for", b"127.0.0.1")],
+        "headers": [(b"x-forwarded-for", b"127.0.0.1")] if forwarded else [],
         "client": (client, 4711),
         "server": ("127.0.0.1", 80),
         "scheme": "http",

@@ -23,7 +23,8 @@ from tests.packaging.rendered import (
     rules_of,
 )
 from watcher.adapters.kubernetes.connection import Connection
-from watcher.api.app import Server, create_app
+from watcher.api.app import create_app
+from watcher.api.server import Server
 from watcher.core.settings import Settings
 from watcher.demo.cluster import resources
 from watcher.demo.cluster.launcher import running_cluster

@@ -1,26 +1,28 @@
-"""The daemon's HTTP side: probes, metrics of itself, and a page for people.
+"""The daemon's HTTP side put together: probes, metrics of itself, a page for people, and the API for programs.
 
-What always holds: it only reads. The page is answered to loopback alone (a port-forward arrives there); probes and
+What always holds: the page only reads, and is answered to loopback alone (a port-forward arrives there); probes and
 metrics to anybody, as they say nothing about releases that the cluster does not show.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import socket
-import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
+from watcher.api.callers import Callers, is_loopback
+from watcher.api.dispatch import Endpoint, Gate, Operation
+from watcher.api.limits import Limits
 from watcher.api.page import Row, render
+from watcher.api.problems import HANDLERS
+from watcher.api.v1 import Operations, Served
 from watcher.core.release import Release
 
 
@@ -39,7 +41,17 @@ class Shown(Protocol):
     def registry(self) -> CollectorRegistry: ...
 
 
-def create_app(shown: Shown) -> Starlette:
+def api_routes(served: Served, limits: Limits | None = None) -> list[BaseRoute]:
+    """The API on a daemon, for those whom its settings name."""
+    gate = Gate(Callers(lambda: served.config.settings.api), limits)
+    paths: dict[str, list[Operation]] = {}
+    for operation in Operations(served, gate).all():
+        paths.setdefault(operation.path, []).append(operation)
+    endpoints = {path: Endpoint(gate, operations) for path, operations in paths.items()}
+    return [Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()]
+
+
+def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:
     """The ASGI application."""
 
     async def livez(_: Request) -> Response:
@@ -54,7 +66,7 @@ def create_app(shown: Shown) -> Starlette:
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def page(request: Request) -> Response:
-        if not _is_loopback(request):
+        if not is_loopback(request):
             return PlainTextResponse(
                 "This page is answered to loopback only; reach it by kubectl port-forward.\n", status_code=403
             )
@@ -62,7 +74,9 @@ def create_app(shown: Shown) -> Starlette:
         return HTMLResponse(body, headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY})
 
     routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics), Route("/", page)]
-    return Starlette(routes=routes)
+    app = Starlette(routes=[*routes, *api], exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False
+    return app
 
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -71,37 +85,3 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def _page(shown: Shown) -> str:
     apps = [Row(namespace, name, color) for (namespace, name), color in sorted(shown.active_colors().items())]
     return render(apps, shown.releases(), shown.problems(), datetime.now(UTC))
-
-
-def _is_loopback(request: Request) -> bool:
-    try:
-        return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
-
-
-class Server:
-    """uvicorn in a thread. `port` is the real one once it has started, also when 0 was asked for."""
-
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        # asyncio turns Nagle's algorithm off only where the protocol is named; left on, it costs 40 ms an answer.
-        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((host, port))
-        self._socket.listen(128)
-        self.port: int = self._socket.getsockname()[1]
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
-        self._server = uvicorn.Server(config)
-        # A server in a thread takes no signals; the process's own handlers stop it.
-        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        asyncio.run(self._server.serve(sockets=[self._socket]))

@@ -18,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from watcher.adapters.kubernetes.hands import Hands
     from watcher.core.release import Release
+    from watcher.engine.asking import Caller
 
 POLL = 0.5
 """Seconds between two looks at a Release that is waited for."""
@@ -100,19 +101,12 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Ask for a release, and follow it."""
+    from watcher.engine import asking
+
     images = dict(_pair(pair) for pair in image)
-    spec: dict[str, Any] = {
-        "application": application,
-        "version": version,
-        "images": images,
-        "requestedBy": by or _me(),
-    }
-    if force:
-        spec["force"] = True
-    if override_window:
-        spec["overrideWindow"] = _command(by, override_window)
+    wanted = asking.Wanted(namespace, application, version, images, force, override_window or None)
     with _hands(kubeconfig) as hands:
-        release = hands.create_release(namespace, _body(f"{application}-", namespace, spec))
+        release, _ = asking.create(hands, wanted, _caller(by))
         _follow(hands, release, wait=wait, timeout=timeout, as_json=as_json)
 
 
@@ -158,7 +152,7 @@ def wait_for(
         _follow(hands, _read(hands, namespace, name), wait=True, timeout=timeout, as_json=as_json)
 
 
-def _steer(field: str, help_: str, told: str, *, take_away: bool = False) -> Callable[..., None]:
+def _steer(verb: str, help_: str, told: str) -> Callable[..., None]:
     def command(
         name: Annotated[str, typer.Argument(help="Name of the Release.")],
         namespace: Namespace = "default",
@@ -166,26 +160,28 @@ def _steer(field: str, help_: str, told: str, *, take_away: bool = False) -> Cal
         by: By = "",
         kubeconfig: Kubeconfig = None,
     ) -> None:
+        from watcher.engine import asking
+
         with _hands(kubeconfig) as hands:
-            release = _read(hands, namespace, name)
-            if release.phase.terminal:
-                print(f"watcher: {name} has ended ({release.phase.value}): {release.status.message}", file=sys.stderr)
-                raise typer.Exit(Exit.REFUSED)
-            hands.command(namespace, name, field, None if take_away else _command(by, reason))
+            try:
+                asking.steer(hands, namespace, name, verb, reason, _caller(by))
+            except (asking.Ended, asking.NoRelease) as error:
+                print(f"watcher: {error}", file=sys.stderr)
+                raise typer.Exit(Exit.REFUSED if isinstance(error, asking.Ended) else Exit.ERROR) from None
             print(f"{name}: {told}")
 
     command.__doc__ = help_
     return command
 
 
-for _name, _field, _help, _told in (
-    ("approve", "approve", "Let a Release that waits for approval switch.", "approved"),
-    ("pause", "pause", "Hold a Release where it is; going back is never held.", "paused"),
-    ("abort", "abort", "End a Release: before the flip nothing moves, after it traffic goes back.", "abort asked for"),
-    ("rollback", "rollback", "Send traffic back now.", "rollback asked for"),
+for _name, _help, _told in (
+    ("approve", "Let a Release that waits for approval switch.", "approved"),
+    ("pause", "Hold a Release where it is; going back is never held.", "paused"),
+    ("resume", "Let a paused Release go on.", "resumed"),
+    ("abort", "End a Release: before the flip nothing moves, after it traffic goes back.", "abort asked for"),
+    ("rollback", "Send traffic back now.", "rollback asked for"),
 ):
-    group.command(_name)(_steer(_field, _help, _told))
-group.command("resume")(_steer("pause", "Let a paused Release go on.", "resumed", take_away=True))
+    group.command(_name)(_steer(_name, _help, _told))
 
 
 def rollback_application(
@@ -200,18 +196,10 @@ def rollback_application(
     as_json: Json = False,
 ) -> None:
     """Send traffic back to the other colour, now: by the Release that runs, or by one of its own."""
+    from watcher.engine import asking
+
     with _hands(kubeconfig) as hands:
-        running = [
-            release
-            for release in hands.read_releases(namespace)
-            if release.spec.application == application and not release.phase.terminal and release.status.pinned
-        ]
-        if running:
-            release = hands.command(namespace, running[0].name, "rollback", _command(by, reason))
-        else:
-            spec: dict[str, Any] = {"application": application, "rollback": _command(by, reason)}
-            spec |= {"requestedBy": by or _me()} | ({"force": True} if force else {})
-            release = hands.create_release(namespace, _body(f"{application}-rollback-", namespace, spec))
+        release, _ = asking.roll_back(hands, namespace, application, reason, _caller(by), force=force)
         _follow(hands, release, wait=wait, timeout=timeout, as_json=as_json, good=("RolledBack", "Aborted"))
 
 
@@ -371,18 +359,9 @@ def _when(at: datetime) -> str:
 
 
 def _json(release: Release) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(release.model_dump_json(by_alias=True, exclude_none=True))
-    found["status"].pop("pinned", None)
-    return found
+    from watcher.core.release import shown_json
 
-
-def _body(prefix: str, namespace: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
-        "kind": "Release",
-        "metadata": {"generateName": prefix, "namespace": namespace},
-        "spec": spec,
-    }
+    return shown_json(release)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -392,8 +371,10 @@ def _pair(text: str) -> tuple[str, str]:
     return container, image
 
 
-def _command(by: str, reason: str) -> dict[str, str]:
-    return {"by": by or _me(), "reason": reason, "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+def _caller(by: str) -> Caller:
+    from watcher.engine.asking import Caller
+
+    return Caller(by or _me())
 
 
 def _me() -> str:

@@ -36,7 +36,8 @@ def run(
     """Run the daemon until SIGTERM. Settings: watcher.yaml, each overridable as WATCHER_<SECTION>_<KEY>."""
     # Imported here: the Kubernetes client costs time and memory that no other command should pay.
     from watcher.adapters.errors import Fatal
-    from watcher.api.app import Server, create_app
+    from watcher.api.app import api_routes, create_app
+    from watcher.api.server import Certificates, Server
     from watcher.engine.daemon import Daemon, InvalidConfig
     from watcher.engine.logging import configure_logging
 
@@ -54,7 +55,16 @@ def run(
     settings = daemon.config.settings
     configure_logging(settings.log.format, settings.log.level)
     try:
-        server = Server(create_app(daemon), settings.http.host, settings.http.port)
+        http = settings.http
+        certificates = (
+            Certificates(Path(http.cert_file), Path(http.key_file)) if http.cert_file and http.key_file else None
+        )
+    except OSError as error:
+        why = error.strerror or str(error)
+        print(f"watcher: http.certFile and http.keyFile cannot be used ({why}): correct them", file=sys.stderr)
+        raise typer.Exit(INVALID) from None
+    try:
+        server = Server(create_app(daemon, api_routes(daemon)), http.host, http.port, certificates)
     except OSError as error:
         where = f"{settings.http.host}:{settings.http.port}"
         print(f"watcher: cannot listen on {where} ({error.strerror}): set http.port", file=sys.stderr)

@@ -22,6 +22,8 @@ KIND = "Release"
 PLURAL = "releases"
 GROUP = "watcher.bluegreen.dev"
 VERSION = "v1alpha1"
+ASKED = "asked.watcher.bluegreen.dev/"
+"""What annotations begin with that say which requests were followed, so that one sent twice is followed once."""
 
 
 FOREIGN = "foreign"
@@ -242,6 +244,8 @@ class Release(Part):
     uid: str
     resource_version: str
     created_at: datetime
+    asked: dict[str, str] = {}
+    """What was done, by the digest of the request that asked for it."""
     spec: Spec
     status: Status = Status()
 
@@ -288,12 +292,25 @@ def from_json(raw: dict[str, Any]) -> Release:
                 "uid": meta["uid"],
                 "resourceVersion": meta["resourceVersion"],
                 "createdAt": meta["creationTimestamp"],
+                "asked": {
+                    name.removeprefix(ASKED): done
+                    for name, done in (meta.get("annotations") or {}).items()
+                    if name.startswith(ASKED)
+                },
                 "spec": raw.get("spec") or {},
                 "status": raw.get("status") or {},
             }
         ),
         extra="ignore",  # the pinned Application and rules too may carry fields of a newer version
     )
+
+
+def shown_json(release: Release) -> dict[str, Any]:
+    """The Release for programs: without what it keeps for itself."""
+    found: dict[str, Any] = json.loads(
+        release.model_dump_json(by_alias=True, exclude_none=True, exclude={"asked": True, "status": {"pinned"}})
+    )
+    return found
 
 
 def status_json(status: Status) -> dict[str, Any]:

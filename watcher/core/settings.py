@@ -7,9 +7,13 @@ Every default stands here. Each setting can be overridden by an environment vari
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Self
 
+from pydantic import model_validator
+
+from watcher.core.access import Api
 from watcher.core.models import ApiVersion, Model, Name, PositiveDuration
+from watcher.core.units import Invalid
 
 
 class Prometheus(Model):
@@ -33,10 +37,20 @@ class Lease(Model):
 
 
 class Http(Model):
-    """Where the status page, probes and metrics are served."""
+    """Where the API, the status page, probes and metrics are served. With a certificate and its key by TLS alone."""
 
     host: str = "127.0.0.1"
     port: int = 8080
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            lone, missing = ("certFile", "keyFile") if self.key_file is None else ("keyFile", "certFile")
+            problem = f"{lone} does nothing without {missing}"
+            raise Invalid(problem, "name both, or neither", path=(lone,))
+        return self
 
 
 class Notification(Model):
@@ -64,5 +78,6 @@ class Settings(Model):
     """Namespaces to serve besides those of the Applications: a Release there is refused with a reason."""
     lease: Lease = Lease()
     http: Http = Http()
+    api: Api = Api()
     notifications: tuple[Notification, ...] = ()
     log: Log = Log()

@@ -31,6 +31,7 @@ from watcher.core.documents import Problem
 from watcher.core.release import Release
 from watcher.core.settings import Settings
 from watcher.engine.blind import NoMetrics
+from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock
 from watcher.engine.config import Config, Files
@@ -87,6 +88,10 @@ class Daemon:
         self._watching = Connection(kubeconfig, deadline=30.0, pool=64)
         self._main = Connection(kubeconfig, pool=16, may_write=self.leads)
         self._rescue = Connection(kubeconfig, deadline=3.0, pool=8, may_write=self.leads)
+        # What callers ask for is written by any replica, not by the leader alone: it is theirs to ask.
+        self._asking = Connection(kubeconfig, pool=8)
+        self.hands = Hands(self._asking)
+        self.changes = Changes()
         self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
@@ -200,9 +205,21 @@ class Daemon:
 
     def releases(self) -> list[Release]:
         """All Releases that it knows of, the newest first."""
-        spaces = {namespace for namespace, _ in self.config.applications} | set(self.config.settings.namespaces)
-        found = [release for space in spaces for release in self._caches.releases(space)]
+        found = [release for space in self._namespaces() for release in self._caches.releases(space)]
         return sorted(found, key=lambda r: (r.created_at, r.name), reverse=True)
+
+    def release(self, namespace: str, name: str) -> Release | None:
+        """One Release, as the API server has it where the cache does not know it yet."""
+        if namespace not in self._namespaces():
+            return None
+        return self._caches.release(namespace, name) or self.hands.read_release(namespace, name)
+
+    def remember(self, release: Release) -> None:
+        """What was just written, so that whoever asks here next sees it."""
+        self._caches.remember(release)
+
+    def _namespaces(self) -> set[str]:
+        return {namespace for namespace, _ in self.config.applications} | set(self.config.settings.namespaces)
 
     def active_colors(self) -> dict[tuple[str, str], str]:
         """Which colour each Application's live Service selects."""
@@ -249,8 +266,7 @@ class Daemon:
         self._lookout.changed({namespace for namespace, _ in self._live})
 
     def _follow(self) -> None:
-        spaces = {namespace for namespace, _ in self.config.applications}
-        self._caches.follow(spaces | set(self.config.settings.namespaces))
+        self._caches.follow(self._namespaces())
 
     def _channels(self) -> list[Channel]:
         return [
@@ -279,6 +295,7 @@ class Daemon:
         if release is None or release.phase.terminal:
             self._lookout.changed([namespace])
         self._lanes.wake(key)
+        self.changes.tell(namespace)
 
     def _names(self, release: Release) -> frozenset[str]:
         """The Services and Deployments whose changes concern the Release."""
@@ -296,6 +313,7 @@ class Daemon:
             keys = [key for key, names in self._active.items() if key[0] == namespace and name in names]
         for key in keys:
             self._lanes.wake(key)
+        self.changes.tell(namespace)
 
     def tick(self) -> None:
         """Let the watches ask for what is due."""

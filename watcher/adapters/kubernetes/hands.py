@@ -146,9 +146,16 @@ class Hands:
         path = f"{paths.releases(release.namespace, release.name)}/status"
         return releases.from_json(self._api.patch(path, body, MERGE_PATCH))
 
-    def command(self, namespace: str, name: str, field: str, value: Mapping[str, Any] | None) -> Release:
+    def command(
+        self,
+        namespace: str,
+        name: str,
+        field: str,
+        value: Mapping[str, Any] | None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Release:
         """Set (or with None, take away) one of the Release's commands: approve, pause, abort, rollback."""
-        body = {"spec": {field: value}}
+        body = {"spec": {field: value}} | ({"metadata": {"annotations": dict(annotations)}} if annotations else {})
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
     def event(self, event: Event) -> None:

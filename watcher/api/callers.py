@@ -1,0 +1,100 @@
+"""Who calls: loopback, which may look, or whoever has a token that the settings let in.
+
+What always holds: a token that is given and not let in is refused, on loopback too; what a proxy says of the client
+counts for nothing, except that a request which says it came through one is not loopback's; tokens are read from their
+files for each request, so a changed file counts at once, and stand in no message.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from starlette.requests import Request
+
+from watcher.api.problems import Problem
+from watcher.core.access import LOOKER, Api, Role, grant, same_token
+
+log = structlog.get_logger(__name__)
+
+LARGEST_TOKEN_FILE = 16 * 1024
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who was let in. `may(role, namespace, application)` can take a while: it may ask the cluster."""
+
+    name: str
+    may: Callable[[Role, str, str], bool]
+
+
+class Callers:
+    """Knows callers by what the settings say now."""
+
+    def __init__(self, settings: Callable[[], Api]) -> None:
+        self._settings = settings
+
+    def identify(self, token: str) -> Caller | None:
+        """Whoever has this token; None when nobody does. Blocks."""
+        for entry in self._settings().tokens:
+            if same_token(token, [_text(entry.file)]):
+                return Caller(entry.name, grant(entry).allows)
+        return None
+
+
+LOOPBACK = Caller("loopback", LOOKER.allows)
+
+
+def token_of(request: Request) -> str | None:
+    """The bearer token of a request; None without an Authorization. Raises a Problem for one that cannot be meant."""
+    given = request.headers.getlist("authorization")
+    if not given:
+        return None
+    scheme, _, token = given[0].partition(" ")
+    token = token.strip()
+    if len(given) > 1 or scheme.lower() != "bearer" or not token or not token.isascii() or len(token) > 8192:
+        raise unauthorised("Send one header Authorization: Bearer TOKEN.")
+    return token
+
+
+def unauthorised(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="bluegreen-watcher"'})
+
+
+def is_loopback(request: Request) -> bool:
+    """Whether the request comes from this machine, itself and on its own behalf: not through a proxy that says so, and
+    not from a page of another site whose name leads here."""
+    if any(name in request.headers for name in FORWARDED):
+        return False
+    hosts = request.headers.getlist("host")
+    return _local(request.client.host if request.client else "") and all(_local(_name(host)) for host in hosts)
+
+
+def _name(host: str) -> str:
+    """The host of `host:port`."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _local(name: str) -> bool:
+    if name.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(file: str) -> str:
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(LARGEST_TOKEN_FILE).decode("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
+        log.warning("a token file cannot be read; its caller is refused", file=file, error=why)
+        return ""

@@ -1,0 +1,205 @@
+"""From a request to one operation of the API and back: who asks, whether they may, what exactly they ask.
+
+What always holds: nothing of a request is looked at before its caller is known; a body is read only for a caller who
+may send one; an operation names the role that it needs, so none is open by omission; and every way out is an answer
+that the OpenAPI document has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from watcher.api.callers import LOOPBACK, Caller, Callers, is_loopback, token_of, unauthorised
+from watcher.api.limits import Buckets, Limits, Slots, read_body
+from watcher.api.problems import Problem
+from watcher.core.access import Role
+from watcher.core.models import Model
+
+T = TypeVar("T")
+
+THREADS = 16
+REFUSALS = Limits(rate=2.0, burst=30.0)
+"""Of requests with a wrong token, from one address."""
+WRITING = frozenset({"POST"})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that was let in. `key` is its Idempotency-Key."""
+
+    request: Request
+    caller: Caller
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    key: str
+    run: Callable[..., Awaitable[Any]]
+    """Runs something that blocks in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked for."""
+
+    id: str
+    method: str
+    path: str
+    summary: str
+    role: Role
+    handler: Callable[[Asked], Awaitable[Response]]
+    answers: Mapping[int, tuple[str, type[BaseModel] | None]]
+    """What it means and what comes, by status, where all is well."""
+    query: type[Model] | None = None
+    body: type[Model] | None = None
+    refusals: Sequence[int] = field(default=())
+    """The further statuses of its problems."""
+    media_type: str = "application/json"
+
+
+class Gate:
+    """Lets requests in. All of it runs in the server's one loop, but what blocks."""
+
+    def __init__(self, callers: Callers, limits: Limits | None = None) -> None:
+        limits = limits or Limits()
+        self._callers = callers
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
+        self._refusals = Buckets(REFUSALS.rate, REFUSALS.burst)
+        self._requests = Buckets(limits.rate, limits.burst)
+        self.slots = Slots(limits.at_once)
+
+    async def run(self, work: Callable[..., T], *args: Any) -> T:
+        """Run something that blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args))
+
+    async def admit(self, request: Request) -> Caller:
+        """Whoever asks. Raises a Problem for nobody in particular, and for whoever asks too often."""
+        _one_body(request)
+        address = request.client.host if request.client else ""
+        if self._refusals.left(address) < 1:
+            self._refusals.take(address)
+        try:
+            token = token_of(request)
+        except Problem:
+            self._refusals.take(address)
+            raise
+        if token is None:
+            if not is_loopback(request):
+                raise unauthorised("Send a bearer token: Authorization: Bearer TOKEN.")
+            caller = LOOPBACK
+        else:
+            found = await self.run(self._callers.identify, token)
+            if found is None:
+                self._refusals.take(address)
+                raise unauthorised("This token is not let in: unknown, expired, or not meant for here.")
+            caller = found
+        self._requests.take(caller.name)
+        return caller
+
+    async def need(self, caller: Caller, role: Role, namespace: str, application: str) -> None:
+        """Raises a Problem unless the caller may."""
+        if not await self.run(caller.may, role, namespace, application):
+            what = f"the role {role.value} for {namespace}/{application}"
+            raise Problem(403, f"{caller.name} does not have {what}.")
+
+
+class Endpoint:
+    """The operations at one path."""
+
+    def __init__(self, gate: Gate, operations: Sequence[Operation]) -> None:
+        self._gate = gate
+        self._operations = {operation.method: operation for operation in operations}
+
+    @property
+    def methods(self) -> list[str]:
+        return list(self._operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
+        if operation is None:
+            raise HTTPException(405, headers={"Allow": ", ".join(self._operations)})
+        caller = await self._gate.admit(request)
+        with self._gate.slots.one(caller.name):
+            asked = await self._ask(request, operation, caller)
+            response = await operation.handler(asked)
+            response.headers.setdefault("Cache-Control", "no-store")
+            await response(scope, receive, send)
+
+    async def _ask(self, request: Request, operation: Operation, caller: Caller) -> Asked:
+        query = _query(request, operation.query)
+        body = None
+        if operation.method in WRITING:
+            if caller is LOOPBACK:
+                raise unauthorised("Loopback may look without a token, and ask for nothing.")
+            body = _model(await read_body(request), operation.body)
+        path = {name: str(value) for name, value in request.path_params.items()}
+        return Asked(request, caller, path, query, body, _key(request), self._gate.run)
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON, as every answer is where all is well."""
+    return Response(json.dumps(body), status, dict(headers or {}), "application/json")
+
+
+def _one_body(request: Request) -> None:
+    """Two ways to say how long a body is are how requests are smuggled past a proxy."""
+    names = [name for name, _ in request.scope["headers"]]
+    if b"transfer-encoding" in names and b"content-length" in names:
+        raise Problem(400, "Say once how long the body is.", headers={"Connection": "close"})
+
+
+def _key(request: Request) -> str:
+    found = request.headers.getlist("idempotency-key")
+    if not found:
+        return ""
+    key = found[0]
+    if len(found) > 1 or not 1 <= len(key) <= 255 or not key.isascii() or not key.isprintable():
+        raise Problem(400, "An Idempotency-Key has 1 to 255 printable ASCII characters, and there is one.")
+    return key
+
+
+def _query(request: Request, model: type[Model] | None) -> Any:
+    given = request.query_params.multi_items()
+    names = [name for name, _ in given]
+    known = {info.alias or name for name, info in model.model_fields.items()} if model else set()
+    unknown = sorted(set(names) - known)
+    if unknown or len(set(names)) < len(names):
+        errors = [{"in": "query", "name": name, "problem": "unknown"} for name in unknown]
+        raise Problem(400, "A query parameter is unknown, or there more than once.", errors=errors)
+    if model is None:
+        return None
+    try:
+        return model.model_validate_strings(dict(given))
+    except ValidationError as error:
+        raise Problem(400, "A query parameter is wrong.", errors=_errors(error, "query")) from None
+
+
+def _model(body: bytes, model: type[Model] | None) -> Any:
+    if model is None:
+        if body:
+            raise Problem(400, "This takes no body.")
+        return None
+    try:
+        return model.model_validate_json(body or b"{}")
+    except ValidationError as error:
+        errors = _errors(error, "body")
+        broken = any(one["type"] == "json_invalid" for one in error.errors(include_url=False, include_input=False))
+        raise Problem(400 if broken else 422, "The body is not as it should be.", errors=errors) from None
+
+
+def _errors(error: ValidationError, where: str) -> list[dict[str, str]]:
+    return [
+        {"in": where, "name": ".".join(str(part) for part in one["loc"]), "problem": one["msg"]}
+        for one in error.errors(include_url=False, include_input=False, include_context=False)[:20]
+    ]

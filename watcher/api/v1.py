@@ -1,0 +1,254 @@
+"""The operations of `/api/v1`: what can be asked about Applications and Releases, and asked of them.
+
+What always holds: a Release that the caller may not see is answered as one that does not exist; whatever is written
+becomes a change to a Release object, in the caller's name, so any replica can answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from starlette.responses import Response
+
+from watcher.adapters.kubernetes.hands import Hands
+from watcher.api.dispatch import Asked, Gate, Operation, answer
+from watcher.api.documents import (
+    Applications,
+    ColorQuery,
+    NamespaceQuery,
+    NewRelease,
+    ReleaseQuery,
+    Releases,
+    RollBack,
+    Rules,
+    ShownApplication,
+    Steering,
+    application_json,
+    rules_json,
+)
+from watcher.api.problems import Problem
+from watcher.core.access import Role
+from watcher.core.application import COLORS, Application, other
+from watcher.core.binding import bind_rules
+from watcher.core.release import Release, shown_json
+from watcher.engine import asking
+from watcher.engine.changes import Changes
+from watcher.engine.config import Config
+
+ROLES = {"approve": Role.APPROVER}
+STEERED = {
+    "approve": "Let a Release that waits for approval switch.",
+    "pause": "Hold a Release where it is; going back is never held.",
+    "resume": "Let a paused Release go on.",
+    "abort": "End a Release: before the flip nothing moves, after it traffic goes back.",
+    "rollback": "Send traffic back now.",
+}
+APPLICATIONS = "/api/v1/applications"
+RELEASES = "/api/v1/releases"
+ONE_APPLICATION = APPLICATIONS + "/{namespace}/{application}"
+ONE_RELEASE = RELEASES + "/{namespace}/{release}"
+
+
+class Served(Protocol):
+    """What the operations need of the daemon."""
+
+    config: Config
+    changes: Changes
+    hands: Hands
+
+    def releases(self) -> list[Release]: ...
+
+    def release(self, namespace: str, name: str) -> Release | None: ...
+
+    def remember(self, release: Release) -> None: ...
+
+    def active_colors(self) -> dict[tuple[str, str], str]: ...
+
+
+class Operations:
+    """All of them, on one daemon."""
+
+    def __init__(self, served: Served, gate: Gate) -> None:
+        self.served, self._gate = served, gate
+
+    def all(self) -> list[Operation]:
+        """The operations, in the order in which the document has them."""
+        reader = Role.READER
+        one = {200: ("The Application.", ShownApplication)}
+        created = {200: ("Asked for before, with this key.", Release), 201: ("Asked for.", Release)}
+        several = {200: ("Applications.", Applications)}
+        listed = {200: ("Releases.", Releases)}
+        back = {200: ("The Release that goes back.", Release), 201: ("A Release of its own goes back.", Release)}
+        bound = {200: ("The rules.", Rules)}
+        return [
+            Operation(
+                "listApplications", "GET", APPLICATIONS, "List Applications.", reader, self.list_applications, several,
+                NamespaceQuery,
+            ),
+            Operation(
+                "readApplication", "GET", ONE_APPLICATION, "Read an Application.", reader, self.read_application, one,
+                refusals=(404,),
+            ),
+            Operation(
+                "readRules", "GET", ONE_APPLICATION + "/rules", "The rules in force, as a watch that began now would "
+                "have them.", reader, self.rules, bound, ColorQuery, refusals=(404,),
+            ),
+            Operation(
+                "rollBackApplication", "POST", ONE_APPLICATION + "/rollback", "Send traffic back to the other colour, "
+                "by the Release that runs, or by one of its own.", Role.RELEASER, self.roll_back, back, None, RollBack,
+                (404,),
+            ),
+            Operation(
+                "listReleases", "GET", RELEASES, "List Releases, the newest first.", reader, self.list_releases, listed,
+                ReleaseQuery,
+            ),
+            Operation(
+                "createRelease", "POST", RELEASES, "Ask for a release.", Role.RELEASER, self.create_release, created,
+                None, NewRelease, (404,),
+            ),
+            Operation(
+                "readRelease", "GET", ONE_RELEASE, "Read a Release.", reader, self.read_release,
+                {200: ("The Release.", Release)}, refusals=(404,),
+            ),
+            *(self._steering(verb, told) for verb, told in STEERED.items()),
+        ]  # fmt: skip
+
+    def _steering(self, verb: str, told: str) -> Operation:
+        async def steer(asked: Asked) -> Response:
+            return await self._steer(asked, verb)
+
+        role = ROLES.get(verb, Role.RELEASER)
+        good = {200: ("The Release, with the command.", Release)}
+        path = f"{ONE_RELEASE}/{verb}"
+        return Operation(f"{verb}Release", "POST", path, told, role, steer, good, None, Steering, (404, 409))
+
+    # -- Applications -------------------------------------------------------------------------------------------------
+
+    async def list_applications(self, asked: Asked) -> Response:
+        wanted: NamespaceQuery = asked.query
+        found = [
+            self._application(app)
+            for key, app in sorted(self.served.config.applications.items())
+            if wanted.namespace in (None, app.namespace) and await self._sees(asked, *key)
+        ]
+        return answer({"items": found})
+
+    async def read_application(self, asked: Asked) -> Response:
+        return answer(self._application(await self._one_application(asked)))
+
+    async def rules(self, asked: Asked) -> Response:
+        app = await self._one_application(asked)
+        wanted: ColorQuery = asked.query
+        active = self.served.active_colors().get((app.namespace, app.name), "")
+        color = wanted.color or (other(active) if active in COLORS else COLORS[0])
+        bound = bind_rules(app, self.served.config.rule_sets, color, other(color), "VERSION")
+        return answer(rules_json(color, bound))
+
+    async def roll_back(self, asked: Asked) -> Response:
+        namespace, application = asked.path["namespace"], asked.path["application"]
+        await self._gate.need(asked.caller, Role.RELEASER, namespace, application)
+        self._known(namespace, application)
+        body: RollBack = asked.body
+
+        def ask() -> tuple[Release, bool]:
+            caller = asking.Caller(asked.caller.name, asked.key)
+            return asking.roll_back(self.served.hands, namespace, application, body.reason, caller, force=body.force)
+
+        return await self._asked_for(asked, ask)
+
+    # -- Releases -----------------------------------------------------------------------------------------------------
+
+    async def list_releases(self, asked: Asked) -> Response:
+        wanted: ReleaseQuery = asked.query
+        allowed: dict[tuple[str, str], bool] = {}
+        found: list[dict[str, Any]] = []
+        for release in self.served.releases():
+            key = (release.namespace, release.spec.application)
+            if not (
+                wanted.namespace in (None, key[0])
+                and wanted.application in (None, key[1])
+                and wanted.phase in (None, release.phase)
+            ):
+                continue
+            if key not in allowed:
+                allowed[key] = await self._sees(asked, *key)
+            if allowed[key]:
+                found.append(shown_json(release))
+            if len(found) == wanted.limit:
+                break
+        return answer({"items": found})
+
+    async def create_release(self, asked: Asked) -> Response:
+        new: NewRelease = asked.body
+        await self._gate.need(asked.caller, Role.RELEASER, new.namespace, new.application)
+        self._known(new.namespace, new.application)
+        override = new.override_window.reason if new.override_window else None
+        wanted = asking.Wanted(new.namespace, new.application, new.version, new.images, new.force, override)
+
+        def ask() -> tuple[Release, bool]:
+            return asking.create(self.served.hands, wanted, asking.Caller(asked.caller.name, asked.key))
+
+        return await self._asked_for(asked, ask)
+
+    async def read_release(self, asked: Asked) -> Response:
+        return answer(shown_json(await self.one_release(asked)))
+
+    async def _steer(self, asked: Asked, verb: str) -> Response:
+        release = await self.one_release(asked)
+        await self._gate.need(asked.caller, ROLES.get(verb, Role.RELEASER), release.namespace, release.spec.application)
+        body: Steering = asked.body
+
+        def ask() -> tuple[Release, bool]:
+            caller = asking.Caller(asked.caller.name, asked.key)
+            hands = self.served.hands
+            return asking.steer(hands, release.namespace, release.name, verb, body.reason, caller), False
+
+        return await self._asked_for(asked, ask)
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    async def one_release(self, asked: Asked) -> Release:
+        """The Release that the path names, if the caller may see it."""
+        namespace, name = asked.path["namespace"], asked.path["release"]
+        release: Release | None = await asked.run(self.served.release, namespace, name)
+        if release is None or not await self._sees(asked, namespace, release.spec.application):
+            raise Problem(404, f"There is no Release {name} in namespace {namespace} that you may see.")
+        return release
+
+    async def _one_application(self, asked: Asked) -> Application:
+        key = (asked.path["namespace"], asked.path["application"])
+        app = self.served.config.applications.get(key)
+        if app is None or not await self._sees(asked, *key):
+            raise Problem(404, f"There is no Application {key[1]} in namespace {key[0]} that you may see.")
+        return app
+
+    def _known(self, namespace: str, application: str) -> None:
+        if (namespace, application) not in self.served.config.applications:
+            raise Problem(404, f"No file defines an Application {application} in namespace {namespace}.")
+
+    async def _sees(self, asked: Asked, namespace: str, application: str) -> bool:
+        found: bool = await asked.run(asked.caller.may, Role.READER, namespace, application)
+        return found
+
+    def _application(self, app: Application) -> Mapping[str, Any]:
+        running = tuple(
+            one.name
+            for one in self.served.releases()
+            if (one.namespace, one.spec.application) == (app.namespace, app.name) and not one.phase.terminal
+        )
+        active = self.served.active_colors().get((app.namespace, app.name), "")
+        return application_json(app, active, running)
+
+    async def _asked_for(self, asked: Asked, ask: Any) -> Response:
+        try:
+            release, new = await asked.run(ask)
+        except asking.NoRelease as error:
+            raise Problem(404, str(error)) from None
+        except asking.Ended as error:
+            raise Problem(409, str(error)) from None
+        except asking.KeyReused as error:
+            raise Problem(422, str(error)) from None
+        self.served.remember(release)
+        where = {"Location": f"{RELEASES}/{release.namespace}/{release.name}"}
+        return answer(shown_json(release), 201 if new else 200, where if new else None)
