@@ -133,6 +133,7 @@ class Previous(Model):
 class Deadlines(Model):
     """How long each phase may take before it gives up (before the flip) or shouts (after it)."""
 
+    queue: Duration = timedelta(hours=24)
     deploying: Duration = timedelta(minutes=10)
     testing: Duration = timedelta(minutes=15)
     approval: Duration = timedelta(hours=24)
@@ -154,6 +155,7 @@ class Spec(Model):
     approval: Literal["none", "beforeSwitch"] = "none"
     watch: Watch = Watch()
     foreign_flips: ForeignFlips = "observe"
+    while_running: Literal["refuse", "queue"] = "refuse"
     previous: Previous = Previous()
     deadlines: Deadlines = Deadlines()
 

@@ -158,10 +158,12 @@ class Other:
     ended_at: datetime | None = None
     foreign: bool = False
     """It was there for a flip that somebody else made."""
+    gives_way: bool = False
+    """It only observes such a flip, and ends when another Release begins."""
 
     @property
     def running(self) -> bool:
-        return self.ended_at is None and self.phase not in ("", "Pending")
+        return self.ended_at is None and self.phase not in ("", "Pending") and not self.gives_way
 
 
 @dataclass(frozen=True, slots=True)

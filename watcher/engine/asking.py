@@ -107,7 +107,7 @@ def roll_back(
     for one in of_application:
         if _followed(one, digest, "rollback"):
             return one, False
-    for one in of_application:
+    for one in sorted(of_application, key=lambda one: one.observes):  # what only observes may end by itself any moment
         if not one.phase.terminal and one.status.pinned:
             mark = {ASKED + digest: "rollback"} if digest else None
             return hands.command(namespace, one.name, "rollback", told, mark), False

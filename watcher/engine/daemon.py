@@ -28,7 +28,7 @@ from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.core.application import Spec
 from watcher.core.documents import Problem
-from watcher.core.release import Release
+from watcher.core.release import Phase, Release
 from watcher.core.settings import Settings
 from watcher.engine.blind import NoMetrics
 from watcher.engine.changes import Changes
@@ -294,8 +294,18 @@ class Daemon:
                 self._active[key] = self._names(release)
         if release is None or release.phase.terminal:
             self._lookout.changed([namespace])
+            self._wake_queue(namespace, release.spec.application if release else "")
         self._lanes.wake(key)
         self.changes.tell(namespace)
+
+    def _wake_queue(self, namespace: str, application: str) -> None:
+        """A Release has ended, or is gone: let those look that wait for it."""
+        with self._active_lock:
+            keys = [key for key in self._active if key[0] == namespace]
+        for key in keys:
+            found = self._caches.release(*key)
+            if found and found.phase is Phase.PENDING and application in ("", found.spec.application):
+                self._lanes.wake(key)
 
     def _names(self, release: Release) -> frozenset[str]:
         """The Services and Deployments whose changes concern the Release."""

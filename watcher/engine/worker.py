@@ -260,7 +260,7 @@ class Workers:
             also=tuple(also),
             checks=self._checks.results(key),
             watch=self._watches.reading(key),
-            others=self._others(release) if release.phase is Phase.PENDING or release.phase.terminal else (),
+            others=self._others(release) if _minds_others(release) else (),
             logs=self._logs.get(key, {}),
         )
 
@@ -314,6 +314,7 @@ class Workers:
                 images=r.status.rejected or r.spec.images,
                 ended_at=r.status.ended_at,
                 foreign=r.spec.foreign_flip is not None,
+                gives_way=r.observes and r.phase is not Phase.ROLLING_BACK,
             )
             for r in self._caches.releases(release.namespace)
             if r.spec.application == release.spec.application and r.name != release.name
@@ -404,6 +405,11 @@ def _patience(error: AdapterError, release: Release) -> timedelta:
     least, most = (SOON, FLIP_PATIENCE) if release.phase in FLIPPING else (AGAIN, PATIENCE)
     asked = timedelta(seconds=error.retry_after) if isinstance(error, Transient) else timedelta(0)
     return max(least, min(asked, most))
+
+
+def _minds_others(release: Release) -> bool:
+    """Whether what a Release does depends on the others of its Application."""
+    return release.phase is Phase.PENDING or release.phase.terminal or release.observes
 
 
 def _expected(release: Release, selected: str | None) -> str | None:

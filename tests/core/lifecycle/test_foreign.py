@@ -208,6 +208,16 @@ def test_a_release_that_began_in_between_goes_first() -> None:
     story.phase_is(Phase.SUPERSEDED, "AnotherReleaseBegan").says("later", "goes on from green")
 
 
+def test_a_release_that_begins_during_the_watch_goes_on_alone() -> None:
+    story = foreign().until(Phase.WATCHING).world_is(others=(other_release(Phase.DEPLOYING, name="later"),)).settle()
+    story.phase_is(Phase.SUPERSEDED, "AnotherReleaseBegan").says("later").traffic_is_on("green")
+
+
+def test_an_enforced_watch_gives_way_to_nobody() -> None:
+    story = foreign("enforce").until(Phase.WATCHING)
+    story.world_is(others=(other_release(Phase.DEPLOYING, name="later"),)).settle().phase_is(Phase.WATCHING)
+
+
 def test_without_a_service_there_is_nothing_to_watch() -> None:
     foreign(service=False).settle().phase_is(Phase.FAILED, "NoService")
 

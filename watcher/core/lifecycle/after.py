@@ -14,7 +14,7 @@ from typing import Any
 from watcher.core.effects import Effect, PointPreview, Tell
 from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import superseded
-from watcher.core.lifecycle.foreign import let_be
+from watcher.core.lifecycle.foreign import give_way, let_be
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import way_back
@@ -46,6 +46,9 @@ def _leave(turn: Turn) -> Step | None:
         return let_be(turn, command.told())
     if command:
         return turn.go_back("manual", f"asked for {command.told()}", by=command.by)
+    given_way = give_way(turn) if turn.observes else None
+    if given_way:
+        return given_way
     if not turn.observed.service_known:
         return turn.stay(wake=RETRY)
     for pair in turn.gone:

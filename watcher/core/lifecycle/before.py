@@ -19,6 +19,7 @@ from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, one_line
 from watcher.core.observed import DeploymentView, Other
 from watcher.core.release import Colors, Phase, Pinned
+from watcher.core.units import format_duration
 from watcher.core.windows import closed_because, next_opening
 
 STAGES = ("smoke", "verification", "health")
@@ -49,7 +50,10 @@ def pending(turn: Turn) -> Step:
     if overtaken:
         message = f"Waits for the end of Release {overtaken}, which was asked for later and could not wait."
         return turn.stay(message=message, wake=LOOK_AGAIN)
-    refusal = _refusal(turn, app)
+    ahead = _ahead(turn)
+    if ahead and app.spec.while_running == "queue" and not turn.release.is_rollback_only:
+        return _queue_up(turn, app, ahead)
+    refusal = _refusal(turn, app, ahead)
     if refusal:
         return turn.fail(*refusal)
     active = turn.selected
@@ -72,9 +76,32 @@ def pending(turn: Turn) -> Step:
     return turn.go(Phase.DEPLOYING, message, **started)
 
 
-def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
+def _ahead(turn: Turn) -> list[Other]:
+    """The Releases of the Application that go first: those that run, and those that were asked for earlier."""
+    others = turn.observed.others
+    waiting = [o for o in others if o.ended_at is None and not (o.running or o.gives_way or _after(o, turn))]
+    return [o for o in others if o.running] + sorted(waiting, key=lambda o: (o.created_at, o.name))
+
+
+def _queue_up(turn: Turn, app: Application, ahead: list[Other]) -> Step:
+    """Wait for one's turn, in the order in which Releases were asked for. However the one before ends, it goes on: this
+    one is looked at by itself then, and refused if what it brings was rolled back meanwhile."""
+    first = ahead[0]
+    what = f"Release {first.name} ({first.phase or Phase.PENDING})"
+    left = app.spec.deadlines.queue - (turn.now - turn.release.created_at)
+    if left <= timedelta(0):
+        message = (
+            f"{turn.version} waited in the queue for {format_duration(app.spec.deadlines.queue)}, last for {what}."
+        )
+        return turn.fail("QueueDeadline", message)
+    more = f", and {len(ahead) - 1} more before it" if len(ahead) > 1 else ""
+    message = f"Queued: waits for the end of {what}{more}. Take it out with: {turn.command('abort')}"
+    return turn.stay(message=message, wake=min(LOOK_AGAIN, left + RETRY))
+
+
+def _refusal(turn: Turn, app: Application, ahead: list[Other]) -> tuple[str, str] | None:
     """Why the Release cannot be: a word and a sentence. None when it can."""
-    spec, observed = turn.release.spec, turn.observed
+    spec = turn.release.spec
     for pair in turn.pairs:
         if pair.service is None:
             return "NoService", f"Service {pair.app.spec.service} does not exist in namespace {app.namespace}."
@@ -82,7 +109,7 @@ def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
             selects = f"{app.spec.selector_key}={pair.selected or '(nothing)'}"
             return "NoActiveColor", f"Service {pair.app.spec.service} selects {selects}: it must select blue or green."
     active = turn.selected
-    running = [o.name for o in observed.others if o.running]
+    running = [o.name for o in ahead if o.running]
     if running:
         return (
             "AnotherReleaseRunning",
@@ -94,9 +121,8 @@ def _refusal(turn: Turn, app: Application) -> tuple[str, str] | None:
                 name = pair.app.deployment(other(active))
                 return "NoDeployment", f"Deployment {name} does not exist: nothing to go back to."
         return next(filter(None, (_quarantined_target(pair, other(active)) for pair in turn.pairs)), None)
-    waiting = [o.name for o in observed.others if o.ended_at is None and not _after(o, turn)]
-    if waiting:
-        return "AnotherReleaseRunning", f"Release {waiting[0]} of {app.name} was asked for earlier and still waits."
+    if ahead:
+        return "AnotherReleaseRunning", f"Release {ahead[0].name} of {app.name} was asked for earlier and still waits."
     if not spec.images:
         return "NoImages", "spec.images is empty: say which image each container gets, as container: image."
     return _refused_images(turn, active)

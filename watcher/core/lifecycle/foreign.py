@@ -87,10 +87,9 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
     if service is None:
         return turn.fail("NoService", f"Service {app.spec.service} was deleted after its selector was moved.")
     selected = turn.selected
-    running = next((o.name for o in observed.others if o.running), "")
-    if running:
-        message = f"Release {running} began before this flip could be watched, and goes on from {selected}."
-        return turn.end(Phase.SUPERSEDED, "AnotherReleaseBegan", message, left=selected)
+    gone = give_way(turn)
+    if gone:
+        return gone
     if selected != found.to:
         message = (
             f"Somebody moved the selector of Service {app.spec.service} to {found.to}, and then on to "
@@ -148,6 +147,17 @@ def news(release: Release, flip: Flip) -> Tell:
     evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "by": by, "reason": flip.reason}
     message = told(pinned.application, found) if found and pinned else f"Somebody moved traffic to {flip.to}"
     return Tell(f"flip/{flip.index}", "ForeignFlip", f"{message}.", "warning", evidence)
+
+
+def give_way(turn: Turn) -> Step | None:
+    """Another Release has begun: it sees to the selector from now on."""
+    running = next((o.name for o in turn.observed.others if o.running), "")
+    if not running:
+        return None
+    message = (
+        f"Release {running} began, and goes on from {turn.selected}; the flip that somebody made is watched no more."
+    )
+    return turn.end(Phase.SUPERSEDED, "AnotherReleaseBegan", message, left=turn.selected)
 
 
 def let_be(turn: Turn, told_: str) -> Step:
