@@ -43,6 +43,7 @@ def test_each_colour_has_its_deployment_and_its_opposite() -> None:
 CHECK = {"http": {"path": "/healthz"}}
 HOOK = {"http": {"url": "http://flags.example"}}
 JOB = {"job": {"image": "verify:1"}}
+QUERY = {"promql": {"query": "up", "threshold": {"below": 1}}}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +71,22 @@ JOB = {"job": {"image": "verify:1"}}
         ({"tests": {"smoke": [{"name": "a", **CHECK}, {"name": "a", **CHECK}]}}, 'a second check is called "a"'),
         ({"tests": {"health": [{"name": "1", **CHECK}, CHECK]}}, 'a second check is called "1"'),
         ({"hooks": {"preSwitch": [{"name": "a", **HOOK}, {"name": "a", **HOOK}]}}, 'a second hook is called "a"'),
-        ({"tests": {"smoke": [{"name": "a"}]}}, "neither http nor job"),
-        ({"tests": {"smoke": [{**CHECK, **JOB}]}}, "http and job"),
+        ({"tests": {"smoke": [{"name": "a"}]}}, "this says nothing to do: write exactly one of grpc, http, job"),
+        ({"hooks": {"preSwitch": [{"name": "a"}]}}, "this says nothing to do: write exactly one of http, job"),
+        ({"tests": {"smoke": [{**CHECK, **JOB}]}}, "this has job and http"),
+        ({"tests": {"smoke": [{"tcp": {}, "parallel": [CHECK]}]}}, "this has tcp and parallel"),
+        ({"tests": {"smoke": [{"parallel": []}]}}, "at least 1 item"),
+        ({"tests": {"smoke": [{"parallel": [{"parallel": [CHECK]}]}]}}, "Extra inputs are not permitted"),
+        ({"tests": {"smoke": [{"name": "both", "parallel": [CHECK, CHECK]}]}}, "have no name together"),
+        (
+            {"tests": {"smoke": [{"name": "a", **CHECK}, {"parallel": [{"name": "a", **JOB}]}]}},
+            'a second check is called "a"',
+        ),
+        ({"tests": {"health": [{"parallel": [CHECK, JOB]}]}}, "a Job cannot be a health check"),
+        ({"tests": {"health": [QUERY]}}, "a query cannot be a health check: after the switch, that is what rules are"),
+        ({"tests": {"smoke": [{"promql": {"query": "up"}}]}}, "Field required"),
+        ({"tests": {"smoke": [{"promql": {"query": "{{ colour }}", "threshold": {"above": 1}}}]}}, "is no variable"),
+        ({"tests": {"smoke": [{"grpc": {"tls": {"serverName": ""}}}]}}, "at least 1 character"),
         ({"tests": {"health": [CHECK, JOB]}}, "a Job cannot be a health check"),
         ({"tests": {"smoke": [{"job": {}}]}}, "a job has nothing to run"),
         ({"tests": {"smoke": [{"job": {"image": "a", "template": "b.yaml"}}]}}, "a job has image and template"),
@@ -98,11 +113,32 @@ def test_a_check_has_the_defaults_of_a_patient_caller() -> None:
     assert check.expect.status is None
 
 
+def test_checks_in_parallel_are_known_by_their_place_or_by_their_names() -> None:
+    tests = load(tests={"smoke": [CHECK, {"parallel": [CHECK, {"name": "verify", **JOB}]}], "health": [CHECK]})
+    assert [(path, title) for path, title, _ in tests.spec.tests.checks()] == [
+        (("smoke", 0), "0"),
+        (("smoke", 1, "parallel", 0), "1.0"),
+        (("smoke", 1, "parallel", 1), "verify"),
+        (("health", 0), "0"),
+    ]
+
+
 def test_an_application_is_read_back_as_it_is_written() -> None:
     app = load(
         windows=[{"days": ["mon"], "from": "22:00", "to": "24:00", "timezone": "Europe/Berlin"}],
         freezes=[{"from": "2026-12-20", "to": "2027-01-04", "reason": "holidays"}],
-        tests={"smoke": [{"http": {"path": "/", "expect": {"status": [200, 204], "json": {"ok": True, "err": None}}}}]},
+        tests={
+            "smoke": [
+                {"http": {"path": "/", "expect": {"status": [200, 204], "json": {"ok": True, "err": None}}}},
+                {
+                    "parallel": [
+                        {"tcp": {"port": 6379, "eachPod": True}},
+                        {"grpc": {"tls": {"caFile": "/ca.crt"}}},
+                        QUERY,
+                    ]
+                },
+            ]
+        },
         watch={"rules": ["http", {"ruleSet": "slo", "rule": "burn", "override": {"onBreach": "notify"}}]},
     )
     assert Application.model_validate_json(app.model_dump_json()) == app

@@ -50,7 +50,7 @@ MIGRATE = job("config/migrate.yaml", "migrate:7")
 
 
 def images(app: Application) -> list[str]:
-    probes = [*app.spec.tests.verification, *app.spec.hooks.pre_deploy]
+    probes = [*(check for _, _, check in app.spec.tests.checks()), *app.spec.hooks.pre_deploy]
     return [
         probe.job.manifest.spec["template"]["spec"]["containers"][0]["image"]
         for probe in probes
@@ -65,6 +65,18 @@ def test_the_file_that_a_check_or_a_hook_names_becomes_part_of_the_application()
     assert images(found) == ["verify:1", "migrate:7"]
     assert "template.yaml" not in found.model_dump_json()
     assert Application.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_check_among_those_in_parallel_names_its_file_like_any_other() -> None:
+    text = APPLICATION.replace("[{job: {template: verify", "[{parallel: [{tcp: {}}, {job: {template: verify")
+    (document,) = read(text.replace("2m}}, {http", "2m}}]}, {http")).items
+    assert isinstance(document.model, Application)
+    found = with_templates(document.model, "config/chat.yaml", [*job("config/verify-chat.yaml"), *MIGRATE])
+
+    assert images(found) == ["verify:1", "migrate:7"]
+    with pytest.raises(Invalid) as refused:
+        with_templates(document.model, "config/chat.yaml", MIGRATE)
+    assert refused.value.path == ("spec", "tests", "verification", 0, "parallel", 1, "job", "template")
 
 
 def test_of_two_files_of_a_name_the_one_beside_the_application_is_meant() -> None:

@@ -13,7 +13,9 @@ from tests.adapters.conftest import Server, reply
 from tests.support.acting import no_jobs, until
 from tests.support.clock import HandClock
 from watcher.core.checks import Check
+from watcher.engine.blind import NoMetrics
 from watcher.engine.checks import Checks, Key
+from watcher.engine.probes import probes
 
 A: Key = ("prod", "a")
 Serve = Callable[..., Server]
@@ -28,7 +30,7 @@ class Running:
     def __init__(self) -> None:
         self.told: list[Key] = []
         self.clock = HandClock()
-        self.checks = Checks(self.told.append, self.clock, no_jobs, threads=4)
+        self.checks = Checks(self.told.append, self.clock, no_jobs, NoMetrics(), threads=4)
 
     def ends(self, id_: str, key: Key = A) -> Any:
         until(lambda: id_ in self.checks.results(key) and not self.checks.results(key)[id_].running, id_)
@@ -69,14 +71,14 @@ def hang(_: Any, __: Any, stopped: threading.Event) -> None:
 
 def test_a_check_passes_when_it_passes_on_every_pod(running: Running, serve: Serve) -> None:
     pods = [serve(good), serve(good), serve(good)]
-    running.checks.start(A, "health/pods", check(), [pod.url for pod in pods])
+    running.checks.start(A, "health/pods", probes(check(), [pod.url for pod in pods]))
     assert running.ends("health/pods").ok
     assert [len(pod.asked) for pod in pods] == [1, 1, 1]
     assert running.told == [A]
 
 
 def test_one_ill_pod_fails_the_check_and_is_quoted(running: Running, serve: Serve) -> None:
-    running.checks.start(A, "health/pods", check(), [serve(good).url, serve(ill).url])
+    running.checks.start(A, "health/pods", probes(check(), [serve(good).url, serve(ill).url]))
     found = running.ends("health/pods")
     assert not found.ok
     assert "503" in found.message
@@ -86,33 +88,33 @@ def test_one_ill_pod_fails_the_check_and_is_quoted(running: Running, serve: Serv
 def test_the_same_check_is_run_once_however_often_it_is_asked_for(running: Running, serve: Serve) -> None:
     server = serve(good)
     for _ in range(10):
-        running.checks.start(A, "smoke/1", check(), [server.url])
+        running.checks.start(A, "smoke/1", probes(check(), [server.url]))
     running.ends("smoke/1")
-    running.checks.start(A, "smoke/1", check(), [server.url])
-    running.checks.start(("prod", "b"), "smoke/1", check(), [server.url])
+    running.checks.start(A, "smoke/1", probes(check(), [server.url]))
+    running.checks.start(("prod", "b"), "smoke/1", probes(check(), [server.url]))
     running.ends("smoke/1", ("prod", "b"))
     assert len(server.asked) == 2
 
 
 def test_a_check_that_runs_says_since_when(running: Running, serve: Serve) -> None:
-    running.checks.start(A, "smoke/1", check(), [serve(hang).url])
+    running.checks.start(A, "smoke/1", probes(check(), [serve(hang).url]))
     found = running.checks.results(A)["smoke/1"]
     assert found.running
     assert found.since == running.clock.now()
 
 
 def test_a_check_ends_although_the_server_never_answers(running: Running, serve: Serve) -> None:
-    running.checks.start(A, "smoke/1", check(timeout="300ms"), [serve(hang).url])
+    running.checks.start(A, "smoke/1", probes(check(timeout="300ms"), [serve(hang).url]))
     assert not running.ends("smoke/1").ok
 
 
 def test_a_cancelled_check_ends_soon_tells_nobody_and_may_be_started_anew(running: Running, serve: Serve) -> None:
     slow, quick = serve(hang), serve(good)
-    running.checks.start(A, "smoke/1", check(timeout="20s"), [slow.url])
+    running.checks.start(A, "smoke/1", probes(check(timeout="20s"), [slow.url]))
     until(lambda: slow.asked, "the check to begin")
     running.checks.cancel(A)
     assert running.checks.results(A) == {}
-    running.checks.start(A, "smoke/1", check(), [quick.url])
+    running.checks.start(A, "smoke/1", probes(check(), [quick.url]))
     assert running.ends("smoke/1").ok
     assert running.told == [A]
 
@@ -121,7 +123,7 @@ def test_stopping_does_not_wait_for_slow_checks(serve: Serve) -> None:
     running = Running()
     slow = serve(hang)
     for n in range(8):
-        running.checks.start(A, f"smoke/{n}", check(timeout="20s"), [slow.url])
+        running.checks.start(A, f"smoke/{n}", probes(check(timeout="20s"), [slow.url]))
     until(lambda: slow.asked, "a check to begin")
     began = time.monotonic()
     running.checks.stop()
@@ -129,10 +131,10 @@ def test_stopping_does_not_wait_for_slow_checks(serve: Serve) -> None:
 
 
 def test_without_an_address_a_check_fails_and_says_so(running: Running) -> None:
-    running.checks.start(A, "smoke/1", check(), [])
+    running.checks.start(A, "smoke/1", probes(check(), []))
     assert "no address" in running.ends("smoke/1").message
 
 
 def test_a_check_that_cannot_be_made_fails_and_does_not_hang(running: Running) -> None:
-    running.checks.start(A, "smoke/1", check(), ["nonsense://"])
+    running.checks.start(A, "smoke/1", probes(check(), ["nonsense://"]))
     assert not running.ends("smoke/1").ok

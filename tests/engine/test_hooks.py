@@ -12,8 +12,10 @@ from tests.support.acting import no_jobs, until
 from tests.support.clock import HandClock
 from watcher.core.checks import Hook
 from watcher.core.release import Colors, Phase, Release, Spec, Status
+from watcher.engine.blind import NoMetrics
 from watcher.engine.checks import Checks, Key
 from watcher.engine.hooks import introduced
+from watcher.engine.probes import probes
 
 A: Key = ("prod", "chat-x7k2p")
 RELEASE = Release(
@@ -33,14 +35,14 @@ def hook(url: str, **http: Any) -> Hook:
 
 def called(checks: Checks, id_: str, found: Hook) -> Any:
     assert found.http
-    checks.start(A, id_, introduced(found, id_, RELEASE), (found.http.url,))
+    checks.start(A, id_, probes(introduced(found, id_, RELEASE), [found.http.url]))
     until(lambda: not checks.results(A)[id_].running, id_)
     return checks.results(A)[id_]
 
 
 def test_a_hook_is_sent_the_release_as_json(serve: Callable[..., Any]) -> None:
     server = serve(lambda _, send, __: send(reply(204)))
-    checks = Checks(lambda _: None, HandClock(), no_jobs)
+    checks = Checks(lambda _: None, HandClock(), no_jobs, NoMetrics())
     try:
         assert called(checks, "postSwitch/flags/hook", hook(f"{server.url}/on")).ok
     finally:
@@ -54,7 +56,7 @@ def test_a_hook_is_sent_the_release_as_json(serve: Callable[..., Any]) -> None:
 
 def test_a_hook_that_fails_is_not_called_again(serve: Callable[..., Any]) -> None:
     server = serve(lambda _, send, __: send(reply(500, "no such flag")))
-    checks = Checks(lambda _: None, HandClock(), no_jobs)
+    checks = Checks(lambda _: None, HandClock(), no_jobs, NoMetrics())
     try:
         found = called(checks, "preSwitch/warm/hook", hook(server.url))
     finally:

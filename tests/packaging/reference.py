@@ -50,6 +50,8 @@ def _default(field: FieldInfo) -> str:
     match default:
         case None:
             return "-"
+        case bool():
+            return str(default).lower()
         case timedelta():
             return format_duration(default)
         case "":

@@ -237,7 +237,8 @@ def documented(name: str) -> dict[str, str]:
 def test_the_table_has_every_key_with_its_default(name: str, model: type[BaseModel]) -> None:
     as_above = re.compile(
         r"(tests\.(verification|health)|hooks\.(preSwitch|postSwitch|postRollback|onFailure))\[\]\."
-        r"|hooks\.preDeploy\[\]\.job\.|.*\.job\.manifest\."  # what a Job has is for Kubernetes to say
+        r"|hooks\.preDeploy\[\]\.job\.|.*\.parallel\[\]\."
+        r"|.*\.job\.manifest\."  # what a Job has is for Kubernetes to say
     )
     wanted = {key: default for key, default in keys(model) if not as_above.match(key)}
 

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from watcher.adapters.errors import AdapterError
-from watcher.adapters.http_checks import CheckOutcome
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
+from watcher.adapters.repeated import CheckOutcome
 from watcher.core.release import Release
 from watcher.demo.platform.manifests import APPLICATION, BAD_VERSIONS, CONTAINER, GOOD_VERSION, NAMESPACE, image
 from watcher.demo.stage import Stage

@@ -176,6 +176,12 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[tuple[Any, ...]
     return found
 
 
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    """A plain connection to an address or name. Raises Unreachable, Late or Cancelled, in words for people."""
+    with until(deadline):
+        return _connect(host, port, deadline.remaining(), None)
+
+
 def _connect(host: str, port: int, within: float, options: Any) -> socket.socket:
     """Try each address of a name in turn, all of them together within the connect time-out and the deadline."""
     whole = _DEADLINE.get()

@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import requests
@@ -21,34 +20,11 @@ from requests.auth import HTTPBasicAuth
 
 from watcher.adapters.bounded_http import BoundedSession, Cancelled, Reply, Unreachable
 from watcher.adapters.errors import AdapterError
+from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, SystemClock, Try, repeat, unheard
 
 MAX_BODY_BYTES = 1024 * 1024  # read and searched; what comes after is not looked at
 MAX_OUTPUT = 500  # characters of the last body that an outcome keeps
 MAX_REDIRECTS = 5
-_LATENESS = 0.001  # seconds by which a wait may end early
-
-
-class Clock(Protocol):
-    """Time as a check needs it: aware UTC, a monotonic count of seconds, and a wait that an event ends."""
-
-    def now(self) -> datetime: ...
-
-    def monotonic(self) -> float: ...
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        """Wait; True when the event was set."""
-        ...
-
-
-class SystemClock:
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        return event.wait(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,121 +59,37 @@ class HttpCheck:
         return _shown(self.url)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """How a check went. A cancelled check is neither good nor bad: `ok` is False and `cancelled` True."""
-
-    ok: bool
-    message: str
-    last_output: str
-    tries: int
-    started: datetime
-    finished: datetime
-    cancelled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Try:
-    problem: str  # "" for a success
-    got: str
-    output: str
-
-
-def run_http_check(check: HttpCheck, cancel: threading.Event, clock: Clock | None = None) -> CheckOutcome:
+def run_http_check(
+    check: HttpCheck, cancel: threading.Event, clock: Clock | None = None, heard: Heard = unheard
+) -> CheckOutcome:
     """Run a check to its end, or until `cancel` is set."""
-    return _Run(check, cancel, clock or SystemClock()).outcome()
+    chosen = clock or SystemClock()
+    pace = Pace(check.every, check.for_, check.within, check.timeout)
+
+    def attempt(patience: float) -> Try:
+        return _try(check, patience, cancel, chosen)
+
+    return repeat(f"{check.method} {check.shown}", pace, attempt, cancel, chosen, heard)
 
 
-class _Run:
-    def __init__(self, check: HttpCheck, cancel: threading.Event, clock: Clock) -> None:
-        self._check = check
-        self._cancel = cancel
-        self._clock = clock
-        self._started = clock.now()
-        self._begun = clock.monotonic()
-        self._tries = 0
-        self._last = _Try("", "", "")
-
-    def outcome(self) -> CheckOutcome:
-        try:
-            good_since = self._first_success()
-            if good_since is None:
-                return self._told(ok=False, message=f"{self._what()}: {self._last.problem} ({self._effort()}).")
-            broke_after = self._hold(good_since)
-        except Cancelled:
-            return self._told(ok=False, message=f"{self._what()} was cancelled ({self._effort()}).", cancelled=True)
-        if broke_after is None:
-            return self._told(
-                ok=True, message=f"{self._what()} answered {self._last.got} as expected ({self._effort()})."
-            )
-        held = f"held for {broke_after:.3g} s of {self._check.for_:g} s, then: {self._last.problem}"
-        return self._told(ok=False, message=f"{self._what()} {held} ({self._effort()}).")
-
-    def _first_success(self) -> float | None:
-        """When the first success came (monotonic), or None when it did not come in time."""
-        give_up = self._begun + self._check.within
-        while True:
-            began = self._clock.monotonic()
-            # Without any grace there is still one try, and it has the time of one.
-            grace = give_up - began if self._check.within > 0 else self._check.timeout
-            if self._try(min(self._check.timeout, grace)):
-                return began
-            next_one = max(began + self._check.every, self._clock.monotonic())
-            if next_one >= give_up - _LATENESS:
-                return None
-            self._wait_until(next_one)
-
-    def _hold(self, good_since: float) -> float | None:
-        """Try on for the length asked for; None when all went well, else for how long it did."""
-        end = good_since + self._check.for_
-        last = good_since
-        while last < end - _LATENESS:
-            self._wait_until(min(last + self._check.every, end))
-            last = self._clock.monotonic()
-            if not self._try(self._check.timeout):
-                return last - good_since
-        return None
-
-    def _wait_until(self, moment: float) -> None:
-        if self._clock.wait(self._cancel, max(0.0, moment - self._clock.monotonic())):
-            raise Cancelled("cancelled")
-
-    def _try(self, patience: float) -> bool:
-        if self._cancel.is_set():
-            raise Cancelled("cancelled")
-        self._tries += 1
-        began = self._clock.monotonic()
-        verify: bool | str = not self._check.insecure_skip_verify
-        if verify and self._check.ca_file is not None:
-            verify = str(self._check.ca_file)
-        session = BoundedSession(connect_timeout=self._check.connect_timeout, verify=verify)
-        try:
-            reply = _ask(session, self._check, patience, self._cancel)
-        except Cancelled:
-            raise
-        except ValueError:
-            self._last = _Try("the address, or one that it leads to, is malformed", "", "")
-            return False
-        except AdapterError as error:
-            could = "could not be reached" if isinstance(error, Unreachable) else "did not answer"
-            self._last = _Try(f"{could}: {error}", "", "")
-            return False
-        finally:
-            session.close()
-        took = self._clock.monotonic() - began
-        self._last = _judge(self._check, reply, took)
-        return not self._last.problem
-
-    def _told(self, *, ok: bool, message: str, cancelled: bool = False) -> CheckOutcome:
-        now = self._clock.now()
-        return CheckOutcome(ok, message, self._last.output, self._tries, self._started, now, cancelled)
-
-    def _what(self) -> str:
-        return f"{self._check.method} {self._check.shown}"
-
-    def _effort(self) -> str:
-        seconds = self._clock.monotonic() - self._begun
-        return f"{self._tries} {'try' if self._tries == 1 else 'tries'} in {seconds:.3g} s"
+def _try(check: HttpCheck, patience: float, cancel: threading.Event, clock: Clock) -> Try:
+    began = clock.monotonic()
+    verify: bool | str = not check.insecure_skip_verify
+    if verify and check.ca_file is not None:
+        verify = str(check.ca_file)
+    session = BoundedSession(connect_timeout=check.connect_timeout, verify=verify)
+    try:
+        reply = _ask(session, check, patience, cancel)
+    except Cancelled:
+        raise
+    except ValueError:
+        return Try("the address, or one that it leads to, is malformed")
+    except AdapterError as error:
+        could = "could not be reached" if isinstance(error, Unreachable) else "did not answer"
+        return Try(f"{could}: {error}")
+    finally:
+        session.close()
+    return _judge(check, reply, clock.monotonic() - began)
 
 
 def _ask(session: BoundedSession, check: HttpCheck, patience: float, cancel: threading.Event) -> Reply:
@@ -221,11 +113,12 @@ def _ask(session: BoundedSession, check: HttpCheck, patience: float, cancel: thr
     return reply
 
 
-def _judge(check: HttpCheck, reply: Reply, took: float) -> _Try:
+def _judge(check: HttpCheck, reply: Reply, took: float) -> Try:
     text = reply.body.decode("utf-8", "replace")
     output = _without_secrets(check, text)[:MAX_OUTPUT]
     got = f"{reply.status} {reply.reason}".strip()
-    return _Try(_status(check, reply, got) or _latency(check, took) or _body(check, text, reply), got, output)
+    problem = _status(check, reply, got) or _latency(check, took) or _body(check, text, reply)
+    return Try(problem, f"answered {got} as expected", output)
 
 
 def _status(check: HttpCheck, reply: Reply, got: str) -> str:

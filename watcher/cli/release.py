@@ -342,6 +342,11 @@ def _story(release: Release) -> Iterator[str]:
     yield f"  {_when(release.created_at)} asked for{by}"
     for flip in status_.flips:
         yield f"  {_when(flip.at)} flip {flip.from_} -> {flip.to}: {flip.reason}"
+    if status_.progress:
+        yield f"  {status_.progress.stage}: {status_.progress.done} of {status_.progress.of} done"
+        for running in status_.progress.running:
+            tried = f", tried {running.tries} x, the last time: {running.last}" if running.last else ""
+            yield f"  check {running.id}: runs since {_when(running.since)}{tried}"
     for check in status_.checks:
         yield f"  check {check.id}: {'passed' if check.ok else 'FAILED'}: {check.message}"
         if not check.ok:

@@ -67,7 +67,7 @@ def _bound_rules(
 ) -> Iterator[tuple[BoundRule, ...] | Invalid]:
     """What each rule of each entry becomes, or why it becomes nothing."""
     watch = app.spec.watch
-    now, before = _variables(app, color, previous, version), _variables(app, previous, color, "")
+    now, before = variables(app, color, previous, version), variables(app, previous, color, "")
     watched = Watched(now, before, watch.interval, watch.duration, watch.mode)
     for index, entry in enumerate(watch.rules):
         path = ("spec", "watch", "rules", index)
@@ -98,7 +98,8 @@ def _in(rule_set: RuleSet, rule: Rule, error: Invalid, path: tuple[str | int, ..
     return Invalid(f"rule {rule_set.metadata.name}/{rule.name}: {error.problem}", error.cure, path=path)
 
 
-def _variables(app: Application, color: str, previous: str, version: str) -> dict[str, str]:
+def variables(app: Application, color: str, previous: str, version: str) -> dict[str, str]:
+    """What a query may name, for a Release that brings `version` to `color`; all but the window."""
     return {
         "namespace": app.namespace,
         "application": app.name,

@@ -14,8 +14,9 @@ from typing import Literal
 from watcher.core.checks import Check, Hook
 from watcher.core.release import Flip
 
-Target = Literal["preview", "live", "pods", "hook"]
-"""Where a check is aimed: the preview Service, the live one, or each pod of the colour; a hook names its own place."""
+Target = Literal["preview", "live", "pods", "metrics", "hook"]
+"""Where a check is aimed: the preview Service, the live one, or each pod of the colour; a query at the metrics server;
+a hook names its own place."""
 
 
 @dataclass(frozen=True, slots=True)

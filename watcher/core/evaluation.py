@@ -200,7 +200,7 @@ def _look(rule: BoundRule, state: RuleState, sample: Sample) -> _Look:
             return _compared(rule, state, sample, reading.value)
         return _Look(_PAST if rule.threshold.breached_by(reading.value) else _WITHIN, reading.value, "", ())
     if isinstance(reading, Failed | Several):
-        return _Look(Outcome.ERROR, None, _reason(reading), state.seen, _unseen(rule, sample))
+        return _Look(Outcome.ERROR, None, reason(reading), state.seen, _unseen(rule, sample))
     outcome = _WITHIN if rule.on_no_data == "pass" else Outcome.NO_DATA
     return _Look(outcome, None, "no data", state.seen, _unseen(rule, sample))
 
@@ -221,7 +221,7 @@ def _thin(floor: Quantity, sample: Sample) -> tuple[Outcome, None, str] | None:
         return Outcome.ERROR, None, "its traffic was not asked for"
     if isinstance(traffic, Failed | Several):
         # When the server is down, both queries fail alike.
-        return Outcome.ERROR, None, _reason(traffic) if traffic == sample.value else f"its traffic: {_reason(traffic)}"
+        return Outcome.ERROR, None, reason(traffic) if traffic == sample.value else f"its traffic: {reason(traffic)}"
     amount = traffic.value if isinstance(traffic, Number) else 0.0
     return Outcome.THIN, None, f"{format_value(amount, floor.unit)} where at least {floor} is needed"
 
@@ -232,7 +232,7 @@ def _compared(rule: BoundRule, state: RuleState, sample: Sample, value: float) -
     if rule.compare is None or past is None:
         return _Look(Outcome.ERROR, None, "what it compares with was not asked for", state.seen)
     if isinstance(past, Failed):
-        return _Look(Outcome.ERROR, None, f"what it compares with: {_reason(past)}", state.seen)
+        return _Look(Outcome.ERROR, None, f"what it compares with: {reason(past)}", state.seen)
     seen = (*state.seen, (sample.at, value))
     found = judge(rule.compare, past, seen, _events(rule, rule.compare, sample))
     match found:
@@ -252,7 +252,8 @@ def _events(rule: BoundRule, compare: BoundCompare, sample: Sample) -> float | N
     return traffic.value * (rule.window.total_seconds() if "/" in floor.unit else 1)
 
 
-def _reason(reading: Failed | Several) -> str:
+def reason(reading: Failed | Several) -> str:
+    """Why there is no number, for the end of a sentence."""
     if isinstance(reading, Failed):
         return reading.reason.removesuffix(".")
     differ = f" (they differ in {', '.join(reading.labels)})" if reading.labels else ""
@@ -292,10 +293,10 @@ def _lasted(rule: BoundRule, evaluations: int) -> bool:
 def _against(rule: BoundRule, state: RuleState) -> str:
     """`4.2% (limit 1%)`, `3 (at least 5)`, or what a comparison came to."""
     assert state.value is not None
-    return state.detail if rule.threshold is None else _past(rule.threshold, state.value)
+    return state.detail if rule.threshold is None else against(rule.threshold, state.value)
 
 
-def _past(threshold: Threshold, value: float) -> str:
+def against(threshold: Threshold, value: float) -> str:
     """A number and the limit, with as many digits as it takes to tell the two apart."""
     unit = threshold.range[0].unit
     limits = [limit.number for limit in threshold.range]

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from watcher.core.application import Application
-from watcher.core.checks import Check, Hook, Hooks, Tests
+from watcher.core.checks import Hooks, Listed, Probe, Tests
 from watcher.core.documents import Document
 from watcher.core.jobs import JobTemplate
 from watcher.core.units import Invalid, near_miss
 
-P = TypeVar("P", Check, Hook)
+P = TypeVar("P", bound=Probe)
 
 
 def with_templates(app: Application, file: str, documents: Iterable[Document]) -> Application:
@@ -36,10 +36,14 @@ def with_templates(app: Application, file: str, documents: Iterable[Document]) -
 
 
 def _filled(
-    probes: Sequence[P], path: tuple[str, str], file: str, jobs: Mapping[str, Sequence[Document]]
+    probes: Sequence[P], path: tuple[str | int, ...], file: str, jobs: Mapping[str, Sequence[Document]]
 ) -> Sequence[P]:
-    found = []
+    found: list[P] = []
     for index, probe in enumerate(probes):
+        if isinstance(probe, Listed) and probe.parallel is not None:
+            members = _filled(probe.parallel, (*path, index, "parallel"), file, jobs)
+            found.append(probe.model_copy(update={"parallel": members}))
+            continue
         if probe.job is not None and probe.job.template is not None:
             where = ("spec", *path, index, "job", "template")
             manifest = _of_file(probe.job.template, file, jobs, where)

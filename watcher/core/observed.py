@@ -131,6 +131,10 @@ class CheckResult:
     running: bool = False
     since: datetime | None = None
     """When this worker started it. A check that a new worker must run anew has its whole time again."""
+    tries: int = 0
+    """How often it was tried so far, at all its addresses together."""
+    last: str = ""
+    """What the last try gave."""
 
 
 @dataclass(frozen=True, slots=True)

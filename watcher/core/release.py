@@ -145,6 +145,26 @@ class CheckRecord(Part):
     output: str = ""
 
 
+class RunningCheck(Part):
+    """A check or hook that has not ended yet."""
+
+    id: str
+    since: datetime
+    tries: int = 0
+    last: str = ""
+    """What the last try gave."""
+
+
+class Progress(Part):
+    """How far a list of checks or hooks is: `done` of `of` have ended. It is written now and then, not for each try."""
+
+    stage: str
+    done: int
+    of: int
+    running: tuple[RunningCheck, ...] = ()
+    at: datetime
+
+
 class RuleRecord(Part):
     """What one rule last said, for people."""
 
@@ -221,6 +241,7 @@ class Status(Part):
     flips: tuple[Flip, ...] = ()
     rollback: Decision | None = None
     checks: tuple[CheckRecord, ...] = ()
+    progress: Progress | None = None
     rules: tuple[RuleRecord, ...] = ()
     rules_at: datetime | None = None
     watch_until: datetime | None = None

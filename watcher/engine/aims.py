@@ -1,4 +1,4 @@
-"""Where a check is aimed: the addresses of a Service, or of each pod of a colour."""
+"""Begins a check: aims it at the addresses of a Service, or of each pod of a colour, or at the metrics server."""
 
 from __future__ import annotations
 
@@ -6,8 +6,32 @@ from collections.abc import Sequence
 
 from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches
+from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.core.application import Application
+from watcher.core.checks import Hook
 from watcher.core.effects import RunCheck
+from watcher.core.release import Release
+from watcher.engine.checks import Checks
+from watcher.engine.hooks import introduced, job_environment
+from watcher.engine.probes import probes
+
+
+def begin(checks: Checks, caches: Caches, release: Release, app: Application, effect: RunCheck) -> None:
+    """Run a check or hook in the background. Asked again while it is known: nothing."""
+    key, check = (release.namespace, release.name), effect.check
+    if check.job:
+        target = next(iter(targets(caches, app, effect)), "")
+        order = JobOrder(release, effect.id, check.job, job_environment(release, app, effect.color, target))
+        checks.start_job(key, effect.id, order)
+    elif isinstance(check, Hook):
+        urls = [check.http.url] if check.http else []
+        checks.start(key, effect.id, probes(introduced(check, effect.id, release), urls))
+    elif check.promql:
+        checks.ask(key, effect.id, check.promql, app, effect.color, release.spec.version)
+    else:
+        spec = check.http or check.tcp or check.grpc
+        addresses = targets(caches, app, effect, spec.port if spec else None)
+        checks.start(key, effect.id, probes(check, addresses, f"{app.spec.service}.{app.namespace}.svc"))
 
 
 def targets(caches: Caches, app: Application, effect: RunCheck, number: int | None = None) -> Sequence[str]:

@@ -7,10 +7,16 @@ from datetime import datetime, timedelta
 
 from watcher.core.readings import Answer, Failed, Query
 
+UNKNOWN = Failed(
+    "no Prometheus is configured: set prometheus.url in watcher.yaml, or WATCHER_PROMETHEUS_URL", transient=False
+)
+
 
 class NoMetrics:
     """Answers every query with the same failure."""
 
     def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
-        failed = Failed("no Prometheus is configured: set prometheus.url in watcher.yaml, or WATCHER_PROMETHEUS_URL")
-        return {query.id: failed for query in batch}
+        return {query.id: UNKNOWN for query in batch}
+
+    def instant(self, expr: str, at: datetime, *, within: float | None = None) -> Answer:
+        return UNKNOWN

@@ -10,20 +10,27 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 import structlog
 
-from watcher.adapters.http_checks import CheckOutcome, HttpCheck, run_http_check
 from watcher.adapters.kubernetes.jobs import JobOrder
-from watcher.core.checks import Check, Hook, HookHttp
+from watcher.adapters.repeated import CheckOutcome, Heard
+from watcher.core.application import Application
+from watcher.core.checks import PromqlCheck
 from watcher.core.observed import CheckResult
 from watcher.engine.clock import Clock
+from watcher.engine.probes import Metrics, Run, question
 
 Key = tuple[str, str]
 
-RunJob = Callable[[JobOrder, threading.Event, threading.Event], CheckOutcome]
+RunJob = Callable[[JobOrder, threading.Event, threading.Event, Heard], CheckOutcome]
 """Runs a Job to its end, or until the first event is set; the second says that somebody else goes on with it."""
+
+MOST_ADDRESSES = 32
+"""At how many addresses one check is tried at the same time."""
+
+Listen = Callable[[int], Heard]
+"""Gives what is told of the tries at each of a check's addresses, by its number."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +49,15 @@ class Checks:
     """`told(key)` is called when a result is there."""
 
     def __init__(
-        self, told: Callable[[Key], None], clock: Clock, run_job: RunJob, threads: int = 16, job_threads: int = 64
+        self,
+        told: Callable[[Key], None],
+        clock: Clock,
+        run_job: RunJob,
+        metrics: Metrics,
+        threads: int = 16,
+        job_threads: int = 64,
     ) -> None:
-        self._told, self._clock, self._run_job = told, clock, run_job
+        self._told, self._clock, self._run_job, self._metrics = told, clock, run_job, metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
         self._job_pool = ThreadPoolExecutor(job_threads, thread_name_prefix="job")
         self._runs: dict[Key, _Run] = {}
@@ -55,14 +68,22 @@ class Checks:
             run = self._runs.get(key)
             return dict(run.results) if run else {}
 
-    def start(self, key: Key, id_: str, check: Check | Hook, urls: Sequence[str]) -> None:
-        """Run one check against every URL; it passes when it passes on all. Asked again for the same id: nothing."""
-        addresses = tuple(urls)
-        self._start(self._pool, key, id_, lambda run: _all(check, addresses, run.cancel))
+    def start(self, key: Key, id_: str, runs: Sequence[Run]) -> None:
+        """Run one check at all its addresses; it passes when it passes at all. Asked again for the same id: nothing."""
+        self._start(self._pool, key, id_, lambda run, listen: _all(runs, run.cancel, listen))
+
+    def ask(self, key: Key, id_: str, check: PromqlCheck, app: Application, color: str, version: str) -> None:
+        """Run one check that is a query about a colour. Asked again for the same id: nothing."""
+        self.start(key, id_, (question(check, app, color, version, self._metrics, self._clock),))
 
     def start_job(self, key: Key, id_: str, order: JobOrder) -> None:
         """Run one check that is a Job. Asked again for the same id: nothing."""
-        self._start(self._job_pool, key, id_, lambda run: _told_of(self._run_job(order, run.cancel, run.keep)))
+
+        def work(run: _Run, listen: Listen) -> CheckResult:
+            done = self._run_job(order, run.cancel, run.keep, listen(0))
+            return CheckResult(ok=done.ok, message=done.message, output=done.last_output)
+
+        self._start(self._job_pool, key, id_, work)
 
     def cancel(self, key: Key) -> None:
         """Nobody needs their results any more: what runs is stopped, Jobs included."""
@@ -87,7 +108,7 @@ class Checks:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._job_pool.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self, pool: ThreadPoolExecutor, key: Key, id_: str, work: Callable[[_Run], CheckResult]) -> None:
+    def _start(self, pool: ThreadPoolExecutor, key: Key, id_: str, work: Callable[[_Run, Listen], CheckResult]) -> None:
         with self._lock:
             run = self._runs.setdefault(key, _Run())
             if id_ in run.results:
@@ -95,9 +116,19 @@ class Checks:
             run.results[id_] = CheckResult(running=True, since=self._clock.now())
         pool.submit(self._run, key, run, id_, work)
 
-    def _run(self, key: Key, run: _Run, id_: str, work: Callable[[_Run], CheckResult]) -> None:
+    def _run(self, key: Key, run: _Run, id_: str, work: Callable[[_Run, Listen], CheckResult]) -> None:
+        tries: dict[int, int] = {}
+
+        def listen(address: int) -> Heard:
+            def heard(count: int, last: str) -> None:
+                with self._lock:
+                    tries[address] = count
+                    run.results[id_] = replace(run.results[id_], tries=sum(tries.values()), last=last)
+
+            return heard
+
         try:
-            result = work(run)
+            result = work(run, listen)
         except Exception as error:
             log.exception("a check could not be run", check=id_, release=key[1])
             result = CheckResult(ok=False, message=f"the check could not be run: {type(error).__name__}")
@@ -107,46 +138,12 @@ class Checks:
             self._told(key)
 
 
-def _all(check: Check | Hook, urls: tuple[str, ...], cancel: threading.Event) -> CheckResult:
-    if not urls:
+def _all(runs: Sequence[Run], cancel: threading.Event, listen: Listen) -> CheckResult:
+    """Everything at the same time; good when all of it is."""
+    if not runs:
         return CheckResult(ok=False, message="there is nothing to send it to: no address is known")
-    with ThreadPoolExecutor(min(8, len(urls)), thread_name_prefix="check-target") as pool:
-        outcomes = list(pool.map(lambda url: run_http_check(_request(check, url), cancel), urls))
+    with ThreadPoolExecutor(min(MOST_ADDRESSES, len(runs)), thread_name_prefix="check-target") as pool:
+        outcomes = list(pool.map(lambda run, index: run(cancel, listen(index)), runs, range(len(runs))))
     bad = [outcome for outcome in outcomes if not outcome.ok]
     told = bad[0] if bad else outcomes[0]
     return CheckResult(ok=not bad, message=told.message, output=told.last_output if bad else "")
-
-
-def _told_of(job: CheckOutcome) -> CheckResult:
-    return CheckResult(ok=job.ok, message=job.message, output=job.last_output)
-
-
-def _request(check: Check | Hook, base: str) -> HttpCheck:
-    """The request at an address: a check's is repeated as it says, a hook's is sent once."""
-    spec = check.http
-    assert spec is not None
-    expect = spec.expect
-    status = expect.status
-    request = HttpCheck(
-        url=base if isinstance(spec, HookHttp) else base + spec.path,
-        method=spec.method,
-        headers=spec.headers,
-        body=spec.body,
-        expect_status=(status,) if isinstance(status, int) else tuple(status) if status else None,
-        expect_text=expect.text,
-        expect_json=expect.json_,
-        max_latency=_seconds(expect.latency),
-        timeout=spec.timeout.total_seconds(),
-    )
-    if isinstance(spec, HookHttp):
-        return replace(request, within=0.0)
-    return replace(
-        request,
-        every=spec.every.total_seconds(),
-        for_=spec.for_.total_seconds(),
-        within=spec.within.total_seconds(),
-    )
-
-
-def _seconds(duration: timedelta | None) -> float | None:
-    return None if duration is None else duration.total_seconds()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from watcher.core.application import Application
 from watcher.core.binding import binding_problems
+from watcher.core.check_queries import query_problems
 from watcher.core.documents import Document, Problem, duplicates, read_documents
 from watcher.core.job_templates import with_templates
 from watcher.core.jobs import JobTemplate
@@ -110,7 +111,7 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     unreadable = bool(problems)
     whole = []
     for document, app in apps:
-        for error in binding_problems(app, rule_sets):
+        for error in (*query_problems(app), *binding_problems(app, rule_sets)):
             # A RuleSet in a file that could not be read would be missed by every Application that uses it.
             if not (unreadable and error.path[-1:] == ("ruleSet",)):
                 problems.append(document.problem(error))

@@ -40,7 +40,7 @@ from watcher.engine.lease import Leader
 from watcher.engine.lookout import Lookout
 from watcher.engine.measures import ActiveColors, Measures, StandingConditions
 from watcher.engine.teller import Teller
-from watcher.engine.watches import Metrics, Watches
+from watcher.engine.watches import Watches
 from watcher.engine.worker import Key, Workers
 
 log = structlog.get_logger(__name__)
@@ -97,8 +97,9 @@ class Daemon:
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run)
-        self._watches = Watches(_metrics(config.settings), self._clock, self._lanes.wake)
+        metrics = _metrics(config.settings)
+        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run, metrics)
+        self._watches = Watches(metrics, self._clock, self._lanes.wake)
         self._workers = Workers(
             caches=self._caches,
             hands=Hands(self._main),
@@ -363,7 +364,7 @@ def _lease_namespace(config: Config) -> str:
     return min((namespace for namespace, _ in config.applications), default="default")
 
 
-def _metrics(settings: Settings) -> Metrics:
+def _metrics(settings: Settings) -> PrometheusMetrics | NoMetrics:
     found = settings.prometheus
     if not found.url:
         return NoMetrics()

@@ -17,10 +17,8 @@ from watcher.adapters.errors import AdapterError, Conflict, OutcomeUnknown, Tran
 from watcher.adapters.kubernetes.caches import Caches, World
 from watcher.adapters.kubernetes.connection import NotFound
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.core.application import Application, other
 from watcher.core.binding import bind_rules
-from watcher.core.checks import Hook, HookHttp
 from watcher.core.effects import (
     CancelChecks,
     Deploy,
@@ -39,11 +37,10 @@ from watcher.core.observed import Observed, Other
 from watcher.core.release import TRAFFIC_MOVED, Phase, Release
 from watcher.core.rules import BoundRule
 from watcher.core.units import Invalid
-from watcher.engine.aims import targets
+from watcher.engine.aims import begin
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock
 from watcher.engine.config import Config
-from watcher.engine.hooks import introduced, job_environment
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
 from watcher.engine.teller import Teller
@@ -344,7 +341,7 @@ class Workers:
             case SwapSelector():
                 self._swap(release, pinned.application, effect)
             case RunCheck():
-                self._start_check(key, release, pinned.application, effect)
+                begin(self._checks, self._caches, release, pinned.application, effect)
             case FetchLogs():
                 self._fetch_logs(key, effect)
 
@@ -378,18 +375,6 @@ class Workers:
             return
         mark = effect.flip.mark(release.uid)
         hands.swap_selector(service, app.namespace, app.spec.selector_key, effect.flip, mark, self._clock.now())
-
-    def _start_check(self, key: Key, release: Release, app: Application, effect: RunCheck) -> None:
-        check = effect.check
-        if check.job:
-            target = next(iter(targets(self._caches, app, effect)), "")
-            order = JobOrder(release, effect.id, check.job, job_environment(release, app, effect.color, target))
-            self._checks.start_job(key, effect.id, order)
-        elif isinstance(check.http, HookHttp):
-            assert isinstance(check, Hook)
-            self._checks.start(key, effect.id, introduced(check, effect.id, release), (check.http.url,))
-        elif check.http:
-            self._checks.start(key, effect.id, check, targets(self._caches, app, effect, check.http.port))
 
     def _fetch_logs(self, key: Key, effect: FetchLogs) -> None:
         try:

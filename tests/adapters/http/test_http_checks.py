@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from watcher.adapters.http_checks import CheckOutcome, HttpCheck, run_http_check
+from watcher.adapters.http_checks import HttpCheck, run_http_check
+from watcher.adapters.repeated import CheckOutcome
 
 Serve = Callable[..., Any]
 Reply = Callable[..., bytes]

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.clock import HandClock
-from watcher.adapters.http_checks import CheckOutcome
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.jobs import JobOrder, Jobs, job_name, manifest
+from watcher.adapters.repeated import CheckOutcome
 from watcher.core.jobs import JobCheck
 from watcher.core.release import Release, Spec
 

@@ -73,7 +73,7 @@ JOB = {"tests": {"verification": [{"name": "chat", "job": {"image": "verify-chat
 
 def test_a_job_has_its_own_time_even_where_the_deadline_of_the_phase_is_shorter() -> None:
     story = given(JOB, fails={"verification/chat/preview": "hang"}).until(Phase.TESTING).time_passes(300)
-    story.phase_is(Phase.TESTING).says("Runs check verification/chat/preview on green as a Job.")
+    story.phase_is(Phase.TESTING).says("Runs check verification/chat/preview on green as a Job (1 of 1)")
     story.to_the_end().phase_is(Phase.FAILED, "TestsFailed").says("it did not end within 2m")
 
 

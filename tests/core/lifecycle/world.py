@@ -326,7 +326,7 @@ class World:
                 swapped = replace(self, selector=effect.flip.to, mark=mark, marked_at=self.now)
                 return replace(swapped, version=self.version + 1, made=(*self.made, effect.flip.to))
             case RunCheck():
-                running = CheckResult(running=True, since=self.now)
+                running = CheckResult(running=True, since=self.now, tries=1, last="got status 503")
                 return replace(self, checks={effect.id: running, **self.checks})
             case FetchLogs():
                 return replace(self, logs={**self.logs, f"{effect.pod}/{effect.container}": self.lines})

@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from watcher.adapters.errors import AdapterError, Conflict, Fatal
-from watcher.adapters.http_checks import CheckOutcome, Clock, SystemClock
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import Connection, NotFound
+from watcher.adapters.repeated import CheckOutcome, Clock, Heard, SystemClock, unheard
 from watcher.core.jobs import JobCheck
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
 from watcher.core.observed import ColorView
@@ -63,18 +63,26 @@ class Jobs:
     def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
         self._api, self._clock = connection, clock or SystemClock()
 
-    def run(self, order: JobOrder, cancel: threading.Event, keep: threading.Event) -> CheckOutcome:
+    def run(
+        self, order: JobOrder, cancel: threading.Event, keep: threading.Event, heard: Heard = unheard
+    ) -> CheckOutcome:
         """Run a Job to its end, or until `cancel` is set. Then it is deleted, unless `keep` is set too: somebody else
         goes on waiting for it."""
-        return _Run(self._api, self._clock, order, cancel, keep).outcome()
+        return _Run(self._api, self._clock, order, cancel, keep, heard).outcome()
 
 
 class _Run:
     def __init__(
-        self, api: Connection, clock: Clock, order: JobOrder, cancel: threading.Event, keep: threading.Event
+        self,
+        api: Connection,
+        clock: Clock,
+        order: JobOrder,
+        cancel: threading.Event,
+        keep: threading.Event,
+        heard: Heard,
     ) -> None:
         self._api, self._clock, self._order = api, clock, order
-        self._cancel, self._keep = cancel, keep
+        self._cancel, self._keep, self._heard = cancel, keep, heard
         self._namespace, self._name = order.release.namespace, job_name(order)
         self._begun, self._started = clock.monotonic(), clock.now()
         self._looks = 0
@@ -134,6 +142,9 @@ class _Run:
         if "Failed" in ended:
             pods = self._pods()
             return self._say(False, f"Job {self._name} failed: {self._cause(ended, pods)}", self._last_lines(pods))
+        tries = status.get("failed", 0) + status.get("active", 0)
+        if tries:
+            self._heard(tries, f"Job {self._name} {'runs' if status.get('ready') else 'waits for its pod'}")
         stuck = "" if status.get("ready") else self._stuck(self._pods())
         if stuck:
             self._delete()

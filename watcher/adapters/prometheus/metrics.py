@@ -59,9 +59,9 @@ class PrometheusMetrics:
         answers = self._answers(list(dict.fromkeys(by_id.values())), span, within)
         return {name: answers[expr] for name, expr in by_id.items()}
 
-    def instant(self, expr: str, at: datetime) -> Answer:
+    def instant(self, expr: str, at: datetime, *, within: float | None = None) -> Answer:
         """Evaluate one expression at one time."""
-        return self.query([Query("instant", expr)], at, at, timedelta(seconds=1))["instant"]
+        return self.query([Query("instant", expr)], at, at, timedelta(seconds=1), within=within)["instant"]
 
     def ready(self, *, within: float | None = None) -> Failed | None:
         """Ask a trivial query, in `within` seconds: None when the server is up, reachable, and lets us in."""

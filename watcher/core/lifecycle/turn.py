@@ -200,7 +200,7 @@ class Turn:
 
     def go(self, phase: Phase, message: str, *effects: Effect, reason: str = "", **changes: Any) -> Step:
         """Enter a phase, and take its first step at once."""
-        changes |= {"phase": phase, "phase_since": self.now, "message": message, "reason": reason}
+        changes |= {"phase": phase, "phase_since": self.now, "message": message, "reason": reason, "progress": None}
         return self._with(changes), (*effects, Wake(self.now))
 
     def end(
