@@ -33,6 +33,8 @@ MOST_BYTES = 64 * 1024
 LONGEST_ANSWER = 1024
 """With all its frames a health answer has some hundred bytes, and a dozen without."""
 
+NO_HTTP2 = "what it says is no HTTP/2: is this its gRPC port?"
+
 SERVING = 1
 STATES = {0: "UNKNOWN", SERVING: "SERVING", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 """ServingStatus of grpc.health.v1."""
@@ -93,11 +95,8 @@ def run_grpc_check(
 
 def _try(check: GrpcCheck, deadline: Deadline) -> Try:
     try:
-        sock = connect(check.host, check.port, deadline)
-        try:
-            return _judge(check, _call(_secured(sock, check.tls, deadline), check, deadline))
-        finally:
-            sock.close()
+        with connect(check.host, check.port, deadline) as sock, _secured(sock, check.tls, deadline) as secured:
+            return _judge(check, _call(secured, check, deadline))
     except Cancelled:
         raise
     except Unreachable as error:
@@ -155,6 +154,8 @@ def _call(sock: socket.socket, check: GrpcCheck, deadline: Deadline) -> _Answer:
         received = 0
         while not answer.ended:
             data = _receive(sock, deadline)
+            if not received and data.startswith(b"HTTP/"):  # h2 would take it for a long frame, and wait for the rest
+                raise Broken(NO_HTTP2)
             received += len(data)
             if not data or received > MOST_BYTES:
                 raise Broken("it ended the connection" if not data else "it says more than a health service does")
@@ -162,7 +163,7 @@ def _call(sock: socket.socket, check: GrpcCheck, deadline: Deadline) -> _Answer:
                 _take(connection, event, answer)
             _send(sock, connection, deadline)
     except (H2Error, UnicodeError) as error:
-        raise Broken("what it says is no HTTP/2: is this its gRPC port?") from error
+        raise Broken(NO_HTTP2) from error
     except OSError as error:
         raise Broken(f"the connection broke ({error.strerror or type(error).__name__})") from error
     return answer

@@ -13,8 +13,8 @@ from typing import assert_never
 from watcher.core.application import COLORS, Application, other
 from watcher.core.binding import variables
 from watcher.core.checks import PromqlCheck
-from watcher.core.evaluation import against, reading_at, reason
-from watcher.core.readings import Answer, Failed, NoData, Number, Several
+from watcher.core.evaluation import against, reason
+from watcher.core.readings import Answer, Failed, NoData, Number, Several, reading_at
 from watcher.core.templates import render
 from watcher.core.units import Invalid, format_duration
 

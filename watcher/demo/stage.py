@@ -61,9 +61,11 @@ class Stage:
         environment: Mapping[str, str] | None = None,
         daemon: bool = True,
         prometheus: bool = True,
+        images: Path = manifests.IMAGES,
     ) -> None:
         self._say = say
         self._wants = (daemon, prometheus)
+        self._images = images
         self._config = config or (demo_config(), shipped("rules"))
         self._rate = rate
         self._environment = dict(environment or {})
@@ -89,7 +91,7 @@ class Stage:
         self.kubeconfig = self.directory / "kubeconfig"
         self.cluster: RunningCluster = self._stack.enter_context(
             running_cluster(
-                manifests.IMAGES,
+                self._images,
                 kubeconfig=self.kubeconfig,
                 state_dir=self.directory / "cluster",
                 log_file=self.directory / "cluster.log",

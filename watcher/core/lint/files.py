@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from watcher.core.application import Application
 from watcher.core.documents import duplicates, read_documents
+from watcher.core.lint.check_queries import check_templates, lint_checks
 from watcher.core.lint.findings import CODES, Finding, Remark
 from watcher.core.lint.places import Document, Path, documents
 from watcher.core.lint.reach import Scrapes
@@ -89,6 +90,7 @@ def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrapes: Sc
             model = item.model if item is not None else None
             if isinstance(model, Application):
                 linted.applications.append(ApplicationAt(model, document))
+                linted.findings += lint_checks(model, document, scrapes)
             elif document.text(("kind",)) == "RuleSet":
                 _rule_set(linted, document, model, scrapes)
     for problem in duplicates(one for one in read_so_far if one.name):
@@ -101,15 +103,16 @@ def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrapes: Sc
 def _wrong_placeholders(written: Sequence[Document]) -> Iterator[tuple[int, int]]:
     """Where templates cannot be rendered: the places that the reader of documents gives too."""
     for document in written:
-        for index, _ in enumerate(document.items(("spec", "rules"))):
-            for path in (("spec", "rules", index, *key) for key in QUERIES):
-                node = document.node(path)
-                try:
-                    variables_used(document.text(path) or "")
-                except TemplateError as error:
-                    assert node is not None
-                    assert isinstance(node[0], Scalar)
-                    yield document.tree.place(node[0], error.line or 1, error.column or 1)
+        rules = enumerate(document.items(("spec", "rules")))
+        of_rules = (("spec", "rules", index, *key) for index, _ in rules for key in QUERIES)
+        for path in (*of_rules, *check_templates(document)):
+            node = document.node(path)
+            try:
+                variables_used(document.text(path) or "")
+            except TemplateError as error:
+                assert node is not None
+                assert isinstance(node[0], Scalar)
+                yield document.tree.place(node[0], error.line or 1, error.column or 1)
 
 
 def _rule_set(linted: Linted, document: Document, model: Model | None, scrapes: Scrapes) -> None:
