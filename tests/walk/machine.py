@@ -177,6 +177,24 @@ def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one 
 
             self.do(f"{color}, which {running.name} needs, is {what}", act)
 
+        @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
+        @rule(killed=st.booleans())
+        def a_rollback_has_to_wait(self, killed: bool) -> None:
+            running = next(release for release in self.scene.running() if release.status.switched_at)
+            assert running.status.colors is not None
+            back = running.status.colors.from_
+
+            def act() -> None:
+                self.scene.sicken(back, "unready")
+                self.scene.command(running.name, "rollback")
+                self.scene.let_pass(1.0)
+                for life in self.scene.lives[:1] if killed else ():
+                    self.scene.end_life(life, killed=True)
+                    self.scene.start_life()
+
+            words = f"rollback {running.name}, while {back} is not ready"
+            self.do(f"{words}{'; the daemon is killed and started again' if killed else ''}", act)
+
         @precondition(lambda self: len(self.scene.running()) < 2)
         @rule()
         def a_rollback_by_hand(self) -> None:
