@@ -65,6 +65,7 @@ class Journal:
         self.lock = threading.RLock()
         self.replicas: dict[str, int] = {}
         self._pods: dict[str, tuple[str, bool]] = {}
+        self._pod_versions: dict[str, int] = {}
         self._dead_since: dict[str, int] = {"blue": 0, "green": 0}
         self._version = 0
         self._mark = ""
@@ -93,17 +94,19 @@ class Journal:
 
     # -- what the cluster says ----------------------------------------------------------------------------------------
 
-    def note(self, change: Change) -> None:
-        """Called in the cluster's own thread."""
+    def note(self, change: Change, heard: bool) -> None:
+        """Called in the cluster's own thread, twice for each change: as it is made, and when it is heard of."""
         meta = change.object["metadata"]
         if meta.get("namespace") != self.namespace:
             return
         with self.lock:
-            self._version = change.version
             gone = change.type == "DELETED"
             if change.kind == POD:
-                self._pod(meta["name"], change.object, gone=gone)
-            elif change.kind == SERVICE and meta["name"] == SHOP:
+                self._pod(change.version, change.object, gone=gone, heard=heard)
+            if heard:
+                return
+            self._version = change.version
+            if change.kind == SERVICE and meta["name"] == SHOP:
                 self._service(change.object, gone=gone)
             elif change.kind == DEPLOYMENT:
                 self.replicas[meta["name"]] = 0 if gone else change.object["spec"].get("replicas", 1)
@@ -115,13 +118,15 @@ class Journal:
             elif change.kind.plural == RELEASES:
                 self._release(change.object, gone=gone)
 
-    def _pod(self, name: str, pod: Object, *, gone: bool) -> None:
-        color = pod["metadata"].get("labels", {}).get("color", "")
+    def _pod(self, version: int, pod: Object, *, gone: bool, heard: bool) -> None:
+        """A pod counts as ready from when it is, and as dead only once the EndpointSlices can say so."""
+        name, color = pod["metadata"]["name"], pod["metadata"].get("labels", {}).get("color", "")
+        ready = not gone and is_true(pod, "Ready") and not terminating(pod)
+        if ready == heard or version < self._pod_versions.get(name, 0):
+            return
         before = self.ready(color)
-        if gone:
-            self._pods.pop(name, None)
-        else:
-            self._pods[name] = (color, is_true(pod, "Ready") and not terminating(pod))
+        self._pod_versions[name] = version
+        self._pods[name] = (color, ready)
         if before and not self.ready(color):
             self._dead_since[color] = self._version
 
@@ -146,7 +151,8 @@ class Journal:
         if story is None or story.last.status.colors is None:
             self.complain(f"S3: the selector moved to {color} for a Release that had not begun ({mark})")
             return
-        expected = self._base.get(uid, story.last.status.colors.from_)
+        colors = story.last.status.colors
+        expected = self._base.get(uid, colors.to if story.last.spec.foreign_flip else colors.from_)
         if before != expected:
             self.complain(f"S3: {mark} moved the selector from {before!r} to {color}, {expected!r} was expected there")
         if self._sent.get(mark, self._people) != self._people:

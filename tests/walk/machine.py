@@ -64,9 +64,9 @@ class Ground:
             thread.join(5)
         self._stack.__exit__(kind, error, at)
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: Change, heard: bool) -> None:
         if self.scene is not None:
-            self.scene.journal.note(change)
+            self.scene.journal.note(change, heard)
 
     def begin(self) -> Scene:
         self.outside.heal()
@@ -116,10 +116,10 @@ def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one 
                 self.fail(error)
                 raise
             finally:
-                ground.ending += self.scene.end()
                 stories = self.scene.journal.stories.values()
                 ground.ends.update("deleted" if s.deleted else s.last.phase.value for s in stories)
                 ground.flips += sum(bool(move.uid) for move in self.scene.journal.moves)
+                ground.ending += self.scene.end()
 
         # -- time -----------------------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import uvicorn
 from ruamel.yaml import YAML
@@ -30,7 +31,7 @@ from watcher.demo.cluster.controllers.garbage import Garbage
 from watcher.demo.cluster.controllers.loop import Controller, Key, Manager
 from watcher.demo.cluster.controllers.replicasets import ReplicaSets
 from watcher.demo.cluster.podstatus import ContainerState, pod_status, waiting
-from watcher.demo.cluster.resources import BUILT_IN, NAMESPACE, POD
+from watcher.demo.cluster.resources import BUILT_IN, NAMESPACE, POD, Kind
 from watcher.demo.cluster.store import Change, NotFound, Object, Store
 from watcher.demo.files import shipped
 
@@ -41,15 +42,41 @@ DEADLINE = 20.0
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
-class Witness:
-    """Sees every change in the order in which the cluster took it."""
+Note = Callable[[Change, bool], None]
+"""Told of each change twice: as it is made, and again (True) when the controllers hear of it."""
 
-    def __init__(self, note: Callable[[Change], None]) -> None:
+
+class NotedStore(Store):
+    """Tells of each change before anybody can have an answer."""
+
+    def __init__(self, now: Callable[[], datetime], note: Note) -> None:
+        super().__init__(now)
+        self._note = note
+
+    def _commit(
+        self,
+        type_: Literal["ADDED", "MODIFIED", "DELETED"],
+        kind: Kind,
+        new: Object,
+        before: Object | None,
+        *,
+        dry_run: bool = False,
+    ) -> Object:
+        done = super()._commit(type_, kind, new, before, dry_run=dry_run)
+        if not dry_run:
+            self._note(self._history[-1], False)
+        return done
+
+
+class Witness:
+    """The first of the controllers: what it has seen, they have seen."""
+
+    def __init__(self, note: Note) -> None:
         self._note = note
         self.version = 0
 
     def keys(self, change: Change) -> Iterable[Key]:
-        self._note(change)
+        self._note(change, True)
         self.version = max(self.version, change.version)
         return ()
 
@@ -109,12 +136,12 @@ class PretendKubelet:
 class Pretend:
     """The cluster, in a thread of its own."""
 
-    def __init__(self, directory: Path, clock: HandClock, note: Callable[[Change], None]) -> None:
+    def __init__(self, directory: Path, clock: HandClock, note: Note) -> None:
         self.directory, self.clock = directory, clock
         self._note = note
 
     def __enter__(self) -> Self:
-        self.store = Store(self.clock.now)
+        self.store = NotedStore(self.clock.now, self._note)
         for kind in (NAMESPACE, *BUILT_IN):
             self.store.register(kind)
         self.kubelet, self.witness = PretendKubelet(self.store), Witness(self._note)

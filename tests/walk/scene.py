@@ -73,6 +73,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without preview": {"preview": None},
     "goes back if inconclusive": {"watch": {"onInconclusive": "rollback"}},
     "only observes": {"watch": {"mode": "observe"}},
+    "ignores others": {"foreignFlips": "ignore"},
+    "watches others": {"foreignFlips": "enforce"},
 }
 BROKEN = {
     "unknown key": "kind: Application\napiVersion: watcher.bluegreen.dev/v1alpha1\nmetadata: {name: shop}\nspeck: {}\n",
@@ -103,7 +105,13 @@ class Scene:
     # -- given --------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """A live blue, an idle green, a Service for each, the files, and one daemon."""
+        """Everything, and one daemon."""
+        self.furnish()
+        self.start_life()
+        self.let_pass(1.0)
+
+    def furnish(self) -> None:
+        """A live blue, an idle green, a Service for each, and the files."""
         self.cluster.make_namespace(self.namespace)
         for color, replicas in (("blue", 2), ("green", 0)):
             self.make_deployment(color, replicas)
@@ -113,8 +121,6 @@ class Scene:
         self.edit("plain")
         for metric, value in (("errors", 1.0), ("traffic", 100.0), ("lag", 1.0)):
             self.outside.history.say(metric, self.clock.seconds - 60, value)
-        self.start_life()
-        self.let_pass(1.0)
 
     def make_deployment(self, color: str, replicas: int) -> None:
         labels = {"app": SHOP, "color": color}
@@ -189,6 +195,7 @@ class Scene:
         self.clock.seconds += seconds
         for life in self.lives:
             life.daemon.tick()
+            life.daemon.look()
         self.rest()
         self.judge()
 
