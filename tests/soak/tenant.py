@@ -10,6 +10,7 @@ import gc
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from pathlib import Path
@@ -19,17 +20,22 @@ from watcher.api.app import Server, create_app
 from watcher.engine.daemon import Daemon
 from watcher.engine.logging import configure_logging
 
+POOLED = re.compile(r"_\d+$")
+"""Threads of pools, which grow to their bounds as they are needed, and stay."""
+
 
 def figures() -> dict[str, int]:
     """What the process holds right now."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
     tasks = [found for found in gc.get_objects() if isinstance(found, asyncio.Task) and not found.done()]
+    pooled = [thread for thread in threading.enumerate() if POOLED.search(thread.name)]
     return {
         "kilobytes": pages * os.sysconf("SC_PAGE_SIZE") // 1024,
         "objects": len(gc.get_objects()),
         "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - the directory is no Path worth walking
-        "threads": threading.active_count(),
+        "threads": threading.active_count() - len(pooled),
+        "pooled": len(pooled),
         "tasks": len(tasks),
     }
 

@@ -329,12 +329,13 @@ class Scene:
             for release in held:
                 self.command(release.name, "abort")
             if not self.running():
-                break
+                self.let_pass(4.0)  # in which a flip that was somebody else's is noticed
+                if not self.running():
+                    break
             self.jump(wait)
         else:
             left = "; ".join(f"{r.name} {r.phase.value}: {r.status.message}" for r in self.running())
             self.journal.complain(f"S5: it does not end although everything is well again: {left}")
-        self.let_pass(4.0)
         self.judge()
 
     def end(self) -> list[threading.Thread]:
