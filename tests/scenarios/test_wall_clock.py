@@ -34,16 +34,12 @@ def time_set_by(file: Path) -> dict[str, str]:
 
 def logged_at(stage: Stage, words: str) -> datetime:
     """What the daemon's wall clock said when it logged a line: its log is stamped with it."""
-    found: list[datetime] = []
 
-    def there() -> bool:
-        for line in stage.daemon_log.read_text("utf-8").splitlines():
-            if words in line:
-                found.append(datetime.fromisoformat(json.loads(line)["timestamp"]))
-        return bool(found)
+    def lines() -> list[str]:
+        return [line for line in stage.daemon_log.read_text("utf-8").splitlines() if words in line]
 
-    stage.wait_for(there, f"the log to say {words!r}")
-    return found[0]
+    stage.wait_for(lambda: bool(lines()), f"the log to say {words!r}")
+    return datetime.fromisoformat(json.loads(lines()[0])["timestamp"])
 
 
 def test_a_wall_clock_set_an_hour_forward_and_back_changes_no_duration(
