@@ -129,6 +129,7 @@ def stirred(connection: Connection, namespace: str, name: str) -> Iterator[None]
     tests={"smoke": SMOKE, "verification": [JOB]},
     watch={"duration": "1s", "interval": "1s"},
     previous={"keep": "1s"},
+    history=1,
     deadlines={"deploying": "60s"},
 )
 def test_the_daemon_is_refused_nothing_and_uses_every_right_that_it_has(
@@ -203,7 +204,6 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
         ("DELETE", f"{DEFAULT}/services/any"),
         ("PATCH", f"{RELEASES}/any"),
         ("PUT", f"{RELEASES}/any"),
-        ("DELETE", f"{RELEASES}/any"),
         ("GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/any"),
         ("PATCH", f"/apis/coordination.k8s.io/v1/namespaces/{DAEMON}/leases/another"),
         ("PATCH", f"{RBAC}/clusterroles/{DAEMON}"),

@@ -24,6 +24,7 @@ spec:
   # The service itself as a Job: it never ends, so it is taken away.
   hooks: {postSwitch: [{name: endless, job: {image: "chat:2.4.0", timeout: 2s}}]}
   previous: {keep: 1s}
+  history: 1
 """
 
 
@@ -47,7 +48,7 @@ def test_a_request_needs_the_right_that_an_api_server_would_ask_for(
 
 def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_and_go_back(tmp_path: Path) -> None:
     """A version that crashes at its start, then a good one, rolled back by hand, and a flip that somebody else makes:
-    together they use every right, that to read a Release again after a conflict included."""
+    together they use every right, that to read a Release again after a conflict and to delete an old one included."""
     files = tmp_path / "files"
     files.mkdir()
     (files / "application.yaml").write_text(APPLICATION, "utf-8")
@@ -68,7 +69,7 @@ def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_an
             back = stage.follow(good, lambda r: r.phase.terminal, 30, "the rollback")
             assert (back.phase, stage.active()) == (Phase.ROLLED_BACK, "blue")
             stage.select("green")
-            stage.wait_for(lambda: guard.used == guard.allowed, "every right to be used", 10)
+            stage.wait_for(lambda: guard.used == guard.allowed, "every right to be used", 60)
             stage.stop_daemon()
 
     assert guard.refused == set()

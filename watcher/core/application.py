@@ -156,6 +156,7 @@ class Spec(Model):
     watch: Watch = Watch()
     foreign_flips: ForeignFlips = "observe"
     while_running: Literal["refuse", "queue"] = "refuse"
+    history: Annotated[int, Field(ge=1)] = 20
     previous: Previous = Previous()
     deadlines: Deadlines = Deadlines()
 

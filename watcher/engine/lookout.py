@@ -1,4 +1,5 @@
-"""Looks at the live Services while no Release runs: a flip that somebody else made gets a Release of its own.
+"""What is to be done for an Application between its Releases: a flip that somebody else made gets a Release of its own,
+and ended Releases that are too many are taken away.
 
 What always holds: only the leader acts, and only on what it has just read from the API server; what an Application
 wants ignored is told, and no more.
@@ -20,6 +21,7 @@ from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.core.application import Application
 from watcher.core.lifecycle.foreign import Moved, Seen, busy, moved_outside
+from watcher.core.lifecycle.history import surplus
 from watcher.core.release import GROUP, KIND, VERSION, Release
 from watcher.engine.clock import Clock
 
@@ -30,6 +32,9 @@ Name = tuple[str, str]
 
 REST = timedelta(seconds=10)
 """How long a namespace is left alone after the API server did not do what was asked."""
+
+AT_ONCE = 10
+"""How many Releases are taken away in one turn."""
 
 
 class Lookout:
@@ -70,6 +75,7 @@ class Lookout:
             try:
                 for app in apps:
                     self._look(app)
+                    self._tidy(app)
             except AdapterError as error:
                 log.warning("cannot see to a flip that somebody else made, tries again", error=str(error))
                 self._rests[namespace] = now + REST
@@ -91,6 +97,15 @@ class Lookout:
             self._take_up(app, service, moved)
         else:
             self._only_tell(app, service, moved)
+
+    def _tidy(self, app: Application) -> None:
+        """Take away the oldest of the ended Releases that are too many."""
+        if not self._leads():
+            return
+        of_app = [r for r in self._caches.releases(app.namespace) if r.spec.application == app.name]
+        for release in surplus(of_app, app.spec.history, self._clock.now())[:AT_ONCE]:
+            self._hands.delete_release(release)
+            log.info("took away an old Release", release=release.name, application=app.name, ended=release.phase.value)
 
     def _moved(self, app: Application, service: views.Service, releases: list[Release]) -> Moved | None:
         """What somebody else did to the selector; None, and remembered, when all is as it should be."""

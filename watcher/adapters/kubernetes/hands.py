@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -136,6 +137,14 @@ class Hands:
 
     def create_release(self, namespace: str, body: Mapping[str, Any]) -> Release:
         return releases.from_json(self._api.create(paths.releases(namespace), body))
+
+    def delete_release(self, release: Release) -> None:
+        """Take an ended Release away, unless another one has its name by now."""
+        found = self.read_release(release.namespace, release.name)
+        if found is None or found.uid != release.uid or not found.phase.terminal:
+            return
+        with suppress(NotFound):
+            self._api.delete(paths.releases(release.namespace, release.name))
 
     def write_status(self, release: Release, status: Status) -> Release:
         """Write what changed, if nobody else changed the Release since it was read (else Conflict)."""
