@@ -16,7 +16,8 @@ import threading
 from pathlib import Path
 
 from tests.support.clock import HandClock
-from watcher.api.app import Server, create_app
+from watcher.api.app import api_routes, create_app
+from watcher.api.server import Server
 from watcher.engine.daemon import Daemon
 from watcher.engine.logging import configure_logging
 
@@ -50,7 +51,7 @@ def main() -> None:
         handler.setStream(log)
         clock = HandClock(seconds)
         daemon = Daemon([directory / "files"], {}, directory / "cluster.json", clock)
-        server = Server(create_app(daemon), "127.0.0.1", 0)
+        server = Server(create_app(daemon, api_routes(daemon)), "127.0.0.1", 0)
         daemon.start()
         server.start()
         for line in sys.stdin:
