@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.clock import HandClock
 from watcher.adapters.errors import Conflict, Transient
@@ -65,6 +66,17 @@ def test_the_first_one_leads_and_the_second_looks_on(shelf: Shelf, clock: HandCl
     second.turn()
     assert first.leads()
     assert not second.leads()
+
+
+def test_one_that_looks_on_says_once_who_leads(shelf: Shelf, clock: HandClock) -> None:
+    first, second = leader(shelf, "a", clock), leader(shelf, "b", clock)
+    with capture_logs() as said:
+        first.turn()
+        for _ in range(3):
+            second.turn()
+            first.turn()
+    looks_on = [line for line in said if line.get("leader")]
+    assert [(line["event"], line["leader"]) for line in looks_on] == [("another replica leads; this one looks on", "a")]
 
 
 def test_whoever_cannot_renew_stops_before_anybody_else_may_begin(shelf: Shelf, clock: HandClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 from collections.abc import Callable
 from typing import Any
@@ -122,7 +123,9 @@ def test_a_release_can_be_paused_resumed_approved_and_aborted_from_the_command_l
     assert release is not None
     assert release.spec.requested_by == "pipeline/4711"
     reach(stage, release, Phase.AWAITING_APPROVAL)
-    assert "AwaitingApproval" in watcher(stage, "status").out
+    running = watcher(stage, "status").out
+    assert "AwaitingApproval" in running
+    assert re.search(r" leads \(Lease \S+/bluegreen-watcher, renewed \d+ s ago\)\.$", running.strip())
     assert watcher(stage, "release", "pause", name, "--reason", "lunch").status == 0
     assert watcher(stage, "release", "approve", name, "--by", "ada").status == 0
     paused = stage.follow(release, lambda r: r.status.message.startswith("Paused"), 20, "the pause")

@@ -127,12 +127,18 @@ def list_releases(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_j
 def show(
     name: Annotated[str, typer.Argument(help="Name of the Release.")],
     namespace: Namespace = "default",
+    evidence: Annotated[bool, typer.Option("--evidence", help="Tell it in order, with who, when, and why.")] = False,
     kubeconfig: Kubeconfig = None,
     as_json: Json = False,
 ) -> None:
     """Say what a Release did, and why."""
+    from watcher.cli import story
+
     with _hands(kubeconfig) as hands:
         release = _read(hands, namespace, name)
+        if evidence:
+            story.tell(hands, release, as_json=as_json)
+            return
         if as_json:
             print(json.dumps(_json(release), indent=2))
             return
@@ -204,7 +210,7 @@ def rollback_application(
 
 
 def status(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_json: Json = False) -> None:
-    """Say what runs now: every Release that has not ended."""
+    """Say what runs now: every Release that has not ended, and which watcher leads."""
     with _hands(kubeconfig) as hands:
         running = [release for release in hands.read_releases(namespace) if not release.phase.terminal]
         if as_json:
@@ -214,6 +220,7 @@ def status(namespace: Namespace = "", kubeconfig: Kubeconfig = None, as_json: Js
             print("No release is running.")
         for release in running:
             print(f"{release.namespace}/{release.name} {release.phase.value}: {release.status.message or NOT_SEEN}")
+        _say_who_leads(hands, namespace)
 
 
 # -- helpers ----------------------------------------------------------------------------------------------------------
@@ -235,6 +242,24 @@ def _hands(kubeconfig: Path | None) -> Iterator[Hands]:
     except AdapterError as error:
         print(f"watcher: {error}", file=sys.stderr)
         raise typer.Exit(Exit.ERROR) from None
+
+
+def _say_who_leads(hands: Hands, namespace: str) -> None:
+    """Of the watchers that there are. Not everybody may read Leases, and fewer those of every namespace."""
+    from watcher.adapters.errors import AdapterError
+
+    try:
+        found = hands.read_leads()
+    except AdapterError:
+        try:
+            found = hands.read_leads(namespace or "default")
+        except AdapterError as error:
+            print(f"watcher: who leads cannot be read: {error}", file=sys.stderr)
+            return
+    for lead in found:
+        print(lead.said(datetime.now(UTC)))
+    if not found:
+        print("No watcher leads: there is no Lease of one here.")
 
 
 def _read(hands: Hands, namespace: str, name: str) -> Release:

@@ -90,6 +90,7 @@ class Tell:
     message: str
     severity: Literal["info", "warning", "critical"] = "info"
     evidence: Mapping[str, object] = field(default_factory=dict)
+    """What it rests on; `by` names the person or program that decided, where the watcher did not."""
     repeated: bool = False
     """Read from the status, not from what just happened: an earlier life of the worker may have told it."""
 

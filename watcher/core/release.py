@@ -29,6 +29,16 @@ ASKED = "asked.watcher.bluegreen.dev/"
 FOREIGN = "foreign"
 """The reason of a flip that was not ours."""
 
+WATCHER = "bluegreen-watcher"
+"""Who decides where no person and no program does."""
+UNNAMED = "unnamed"
+"""Whoever asked, or moved a selector, and did not say who that is."""
+
+KEY_ANNOTATION = f"{GROUP}/key"
+ACTOR_ANNOTATION = f"{GROUP}/actor"
+EVIDENCE_ANNOTATION = f"{GROUP}/evidence"
+"""On an Event: which news of the Release it tells, who decided or asked, and on what that rests, as JSON."""
+
 
 class Phase(StrEnum):
     """Where a Release is in its life (docs/releases.md)."""
@@ -100,11 +110,20 @@ class Spec(Part):
     """Release even a version that was rolled back before."""
     approve: Command | None = None
     pause: Command | None = None
+    resume: Command | None = None
     abort: Command | None = None
     rollback: Command | None = None
     override_window: Command | None = None
     foreign_flip: ForeignFlip | None = None
     """Set by the daemon: this Release is there for a flip that somebody else made."""
+
+    @property
+    def paused(self) -> Command | None:
+        """The pause that is in force: the one that nobody has resumed since."""
+        pause, resume = self.pause, self.resume
+        if pause is None or resume is None:
+            return pause
+        return pause if pause.at and resume.at and resume.at < pause.at else None
 
 
 class Colors(Part):

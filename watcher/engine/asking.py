@@ -92,8 +92,8 @@ def steer(hands: Hands, namespace: str, name: str, verb: str, reason: str, calle
         return release
     if release.phase.terminal:
         raise Ended(release)
-    field, value = ("pause", None) if verb == "resume" else (verb, command(caller.by, reason))
-    return hands.command(namespace, name, field, value, {ASKED + digest: verb} if digest else None)
+    told = command(caller.by, reason)
+    return hands.command(namespace, name, verb, told, {ASKED + digest: verb} if digest else None)
 
 
 def roll_back(

@@ -48,6 +48,8 @@ class Leader:
         self._lapsed = False
         """The lead ran out and was won again since it was last told: what was to be done meanwhile was left undone."""
         self._seen: _Seen | None = None
+        self._behind = ""
+        """Which replica was last seen to lead, and said so."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
 
@@ -99,6 +101,9 @@ class Leader:
         asked = self._clock.monotonic()
         lease = self._leases.read()
         if lease is not None and lease.holder not in ("", self._identity) and not self._expired(lease):
+            if lease.holder != self._behind:
+                self._behind = lease.holder
+                log.info("another replica leads; this one looks on", leader=lease.holder)
             return
         try:
             if lease is None:
@@ -107,6 +112,7 @@ class Leader:
                 self._leases.take(lease, self._identity, self._duration, self._clock.now())
         except Conflict:
             return  # somebody was faster: look again at the next turn
+        self._behind = ""
         self._lapsed = self._lapsed or not self.leads()
         self._until = asked + self._duration * SAFE
 

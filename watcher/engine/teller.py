@@ -19,7 +19,7 @@ from watcher.adapters.errors import AdapterError, Fatal
 from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.adapters.notifications import Channel
 from watcher.core.effects import Tell
-from watcher.core.release import GROUP, KIND, VERSION, Release
+from watcher.core.release import GROUP, KIND, UNNAMED, VERSION, WATCHER, Release
 from watcher.engine.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,9 @@ TRIES = 6
 FIRST_WAIT = 0.5
 MOST_WAITING = 10_000
 MOST_REMEMBERED = 50_000
+
+_NAMED = frozenset({"event", "release", "namespace", "application", "phase", "reason", "actor", "by"})
+"""What a log line says of its own, whatever the evidence has under that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def _log(release: Release, tell: Tell) -> None:
         application=release.spec.application,
         phase=release.phase.value,
         reason=tell.reason,
-        **{name: value for name, value in tell.evidence.items() if name not in ("reason", "event")},
+        actor=_actor(tell),
+        **{name: value for name, value in tell.evidence.items() if name not in _NAMED},
     )
 
 
@@ -150,7 +154,13 @@ def _events(message: _Message) -> list[Event]:
     tell = message.tell
     kind: Literal["Normal", "Warning"] = "Normal" if tell.severity == "info" else "Warning"
     key = f"{message.release.uid}/{tell.key}"
-    return [Event(about, key, tell.reason, tell.message, kind, message.at) for about in message.about]
+    actor, evidence = _actor(tell), tell.evidence
+    return [Event(about, key, tell.reason, tell.message, kind, message.at, actor, evidence) for about in message.about]
+
+
+def _actor(tell: Tell) -> str:
+    """Who decided or asked: whom the evidence names, else the watcher itself."""
+    return str(tell.evidence["by"] or UNNAMED) if "by" in tell.evidence else WATCHER
 
 
 def _about_release(release: Release) -> Mapping[str, str]:
@@ -177,6 +187,7 @@ def _document(message: _Message) -> dict[str, Any]:
         "release": release.name,
         "version": release.spec.version,
         "phase": release.phase.value,
+        "actor": _actor(tell),
         "evidence": {key: str(value) for key, value in tell.evidence.items()},
         "look": f"kubectl -n {release.namespace} describe release {release.name}",
     }

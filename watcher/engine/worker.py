@@ -156,7 +156,8 @@ class Workers:
             written = self._hands_for(release).write_status(release, new.status)
             self._caches.remember(written)
             self._measure(release, new)
-            if new.phase != release.phase and not new.phase.terminal:  # an end is told, and logged with its reason
+            told = {effect.message for effect in effects if isinstance(effect, Tell)}
+            if new.phase != release.phase and new.status.message not in told:  # what is told is logged with its reason
                 log.info(
                     new.status.message,
                     release=new.name,
@@ -209,7 +210,6 @@ class Workers:
 
     def _gone(self, key: Key, last: Release) -> None:
         """A Release was deleted before its end, and perhaps another one of its name made: nothing of it is left."""
-        log.warning("a Release was deleted before its end", release=last.name, phase=last.phase.value)
         self._forget(key)
         self._tell(last, deleted(last))
 

@@ -212,6 +212,7 @@ RELEASES = st.builds(
         {
             "approve": COMMANDS,
             "pause": COMMANDS,
+            "resume": COMMANDS,
             "abort": COMMANDS,
             "rollback": COMMANDS,
             "override_window": COMMANDS,

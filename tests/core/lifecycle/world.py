@@ -336,7 +336,7 @@ class World:
                 return self
 
 
-Command = Literal["approve", "pause", "abort", "rollback", "override_window"]
+Command = Literal["approve", "pause", "resume", "abort", "rollback", "override_window"]
 
 
 def release(**spec: Any) -> Release:

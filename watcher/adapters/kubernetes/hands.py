@@ -8,9 +8,10 @@ selector changes only by compare-and-swap (S3).
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -24,12 +25,25 @@ from watcher.adapters.kubernetes.connection import (
     Connection,
     NotFound,
 )
+from watcher.adapters.kubernetes.leases import Lead, leads
 from watcher.core import release as releases
 from watcher.core.effects import Deploy
-from watcher.core.release import Flip, Release, Status
+from watcher.core.release import (
+    ACTOR_ANNOTATION,
+    EVIDENCE_ANNOTATION,
+    KEY_ANNOTATION,
+    WATCHER,
+    Flip,
+    Release,
+    Status,
+)
+from watcher.core.story import Told
 
 LONGEST_MESSAGE = 1000
 """What an Event's message may have at most (the API server takes 1,024 bytes)."""
+
+LONGEST_EVIDENCE = 4000
+"""How many characters of one piece of evidence an Event carries."""
 
 LOG_REMOVED = (
     "unable to retrieve container logs for ",
@@ -49,6 +63,9 @@ class Event:
     message: str
     type: Literal["Normal", "Warning"]
     at: datetime
+    actor: str = WATCHER
+    """Who decided or asked: a person, a program, or the watcher itself."""
+    evidence: Mapping[str, object] = field(default_factory=dict)
 
 
 class Hands:
@@ -89,6 +106,16 @@ class Hands:
         except (NotFound, Conflict):
             return ""
         return "" if text.startswith(LOG_REMOVED) else text
+
+    def read_told(self, release: Release) -> tuple[Told, ...]:
+        """The Events about a Release, in the order of their times."""
+        found = self._api.get(paths.events(release.namespace), fieldSelector=f"involvedObject.uid={release.uid}")
+        told = [views.told(raw) for raw in found.get("items") or ()]
+        return tuple(sorted(told, key=lambda event: event.at))
+
+    def read_leads(self, namespace: str = "") -> tuple[Lead, ...]:
+        """Who leads, or led last; in every namespace unless one is named."""
+        return leads(self._api, namespace)
 
     # -- the switch ---------------------------------------------------------------------------------------------------
 
@@ -163,8 +190,10 @@ class Hands:
         value: Mapping[str, Any] | None,
         annotations: Mapping[str, str] | None = None,
     ) -> Release:
-        """Set (or with None, take away) one of the Release's commands: approve, pause, abort, rollback."""
-        body = {"spec": {field: value}} | ({"metadata": {"annotations": dict(annotations)}} if annotations else {})
+        """Set (or with None, take away) one of the Release's commands: approve, pause, resume, abort, rollback."""
+        # A new pause is not resumed yet, whatever the clocks of those who asked say.
+        spec = {field: value} | ({"resume": None} if field == "pause" else {})
+        body = {"spec": spec} | ({"metadata": {"annotations": dict(annotations)}} if annotations else {})
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
     def event(self, event: Event) -> None:
@@ -191,7 +220,15 @@ def _event(event: Event) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{about['name'][:200]}.{digest}", "namespace": about["namespace"]},
+        "metadata": {
+            "name": f"{about['name'][:200]}.{digest}",
+            "namespace": about["namespace"],
+            "annotations": {
+                KEY_ANNOTATION: event.key.partition("/")[2],
+                ACTOR_ANNOTATION: event.actor,
+                EVIDENCE_ANNOTATION: _evidence(event.evidence),
+            },
+        },
         "involvedObject": dict(about),
         "reason": event.reason.replace("/", "")[:120],
         "message": event.message[:LONGEST_MESSAGE],
@@ -203,6 +240,12 @@ def _event(event: Event) -> dict[str, Any]:
         "reportingComponent": FIELD_MANAGER,
         "reportingInstance": FIELD_MANAGER,
     }
+
+
+def _evidence(evidence: Mapping[str, object]) -> str:
+    """As JSON; a long text keeps its end, where a container says why it failed."""
+    shown = {name: value[-LONGEST_EVIDENCE:] if isinstance(value, str) else value for name, value in evidence.items()}
+    return json.dumps(shown, default=str, ensure_ascii=False)
 
 
 def _pointer(key: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import MERGE_PATCH, Connection, NotFound
+from watcher.core.release import WATCHER
+
+LABELS = {"app.kubernetes.io/name": WATCHER}
+"""By which people find the Lease, whatever its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,36 @@ class LeaseView:
     duration: float
     transitions: int
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What a Lease of the watcher says to whoever asks who leads."""
+
+    namespace: str
+    name: str
+    holder: str
+    duration: timedelta
+    renewed: datetime | None
+
+    def said(self, now: datetime) -> str:
+        """`watcher-7c9 leads (Lease ops/bluegreen-watcher, renewed 2 s ago).`"""
+        where = f"Lease {self.namespace}/{self.name}"
+        if not self.holder:
+            return f"No watcher leads: {where} is free."
+        if self.renewed is None:
+            return f"{self.holder} leads ({where})."
+        ago = max(timedelta(0), now - self.renewed)
+        if ago > self.duration:
+            return f"No watcher leads: {self.holder} renewed {where} last {_seconds(ago)} s ago."
+        return f"{self.holder} leads ({where}, renewed {_seconds(ago)} s ago)."
+
+
+def leads(connection: Connection, namespace: str = "") -> tuple[Lead, ...]:
+    """The Leases of watchers; in every namespace unless one is named."""
+    path = paths.leases(namespace) if namespace else paths.all_leases()
+    found = connection.get(path, labelSelector=_selector(LABELS))
+    return tuple(_lead(raw) for raw in found.get("items") or ())
 
 
 class Leases:
@@ -38,7 +72,7 @@ class Leases:
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self._name, "namespace": self._namespace},
+            "metadata": {"name": self._name, "namespace": self._namespace, "labels": dict(LABELS)},
             "spec": _spec(holder, duration, at) | {"acquireTime": _micro(at), "leaseTransitions": 0},
         }
         self._api.create(paths.leases(self._namespace), body)
@@ -76,3 +110,23 @@ def _view(raw: Mapping[str, Any]) -> LeaseView:
         transitions=spec.get("leaseTransitions") or 0,
         version=raw["metadata"]["resourceVersion"],
     )
+
+
+def _lead(raw: Mapping[str, Any]) -> Lead:
+    spec, meta = raw.get("spec") or {}, raw["metadata"]
+    renewed = spec.get("renewTime")
+    return Lead(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        holder=spec.get("holderIdentity") or "",
+        duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
+        renewed=datetime.fromisoformat(renewed).astimezone(UTC) if renewed else None,
+    )
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
+def _seconds(time: timedelta) -> str:
+    return f"{time.total_seconds():.0f}"

@@ -33,6 +33,10 @@ def leases(namespace: str, name: str = "") -> str:
     return _path("/apis/coordination.k8s.io/v1", namespace, "leases", name)
 
 
+def all_leases() -> str:
+    return "/apis/coordination.k8s.io/v1/leases"
+
+
 def releases(namespace: str, name: str = "") -> str:
     return _path(f"/apis/{GROUP}/{VERSION}", namespace, PLURAL, name)
 

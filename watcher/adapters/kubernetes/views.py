@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from watcher.core.observed import ContainerView, DeploymentView, PodView, ServiceView
+from watcher.core.release import ACTOR_ANNOTATION, EVIDENCE_ANNOTATION, KEY_ANNOTATION
+from watcher.core.story import Told
 
 FLIP_ANNOTATION = "watcher.bluegreen.dev/flip"
 """On the live Service: `<release uid>/<flip index> <time> <color>` of our last flip, written in the same request."""
@@ -184,3 +187,23 @@ def port_of(service: Service, number: int | None) -> Port | None:
 def pod_port(pod: Pod, port: Port) -> int:
     """Where a pod listens for a Service's port."""
     return int(port.target) if port.target.isdigit() else pod.ports.get(port.target, port.number)
+
+
+def told(raw: Mapping[str, Any]) -> Told:
+    """An Event. What is not the watcher's own has neither key nor evidence; its source is its actor."""
+    meta = raw["metadata"]
+    annotations = meta.get("annotations") or {}
+    try:
+        evidence = json.loads(annotations.get(EVIDENCE_ANNOTATION) or "{}")
+    except ValueError:
+        evidence = {}
+    source = raw.get("reportingComponent") or (raw.get("source") or {}).get("component") or ""
+    at = raw.get("firstTimestamp") or raw.get("eventTime") or meta["creationTimestamp"]
+    return Told(
+        at=datetime.fromisoformat(at).astimezone(UTC),
+        reason=raw.get("reason") or "",
+        message=raw.get("message") or "",
+        key=annotations.get(KEY_ANNOTATION, ""),
+        actor=annotations.get(ACTOR_ANNOTATION) or source,
+        evidence=evidence if isinstance(evidence, dict) else {},
+    )

@@ -6,6 +6,7 @@ is handled; and whatever step a worker is killed at, taking `step` again from th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -55,5 +56,14 @@ def step(release: Release, observed: Observed, now: datetime) -> tuple[Release, 
         after, effects = turn.end(Phase.FAILED, "StatusLost", STATUS_LOST, severity="critical")
     else:
         after, effects = PHASES[release.phase](turn)
+    repeated = {tell.key: tell for tell in news(after, now)}
+    done = tuple(_with_evidence(effect, repeated) for effect in effects)
     told = {effect.key for effect in effects if isinstance(effect, Tell)}
-    return after, (*effects, *(replace(tell, repeated=True) for tell in news(after, now) if tell.key not in told))
+    return after, (*done, *(replace(tell, repeated=True) for key, tell in repeated.items() if key not in told))
+
+
+def _with_evidence(effect: Effect, repeated: Mapping[str, Tell]) -> Effect:
+    """What is told at once rests on no less than what is told again after a kill."""
+    if not isinstance(effect, Tell) or effect.key not in repeated:
+        return effect
+    return replace(effect, evidence={**repeated[effect.key].evidence, **effect.evidence})

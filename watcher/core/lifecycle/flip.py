@@ -298,10 +298,10 @@ def _read_back(turn: Turn, target: str) -> Step:
         return waits
     why = turn.status.rollback.message if turn.status.rollback else "a rollback was asked for"
     seconds = max(0.0, (flip.at - turn.status.rollback.at).total_seconds()) if turn.status.rollback else 0.0
-    whole = turn.previous_version if not turn.release.is_rollback_only else _running(turn, target)
+    whole = f" ({turn.previous_version})" if not turn.release.is_rollback_only else _running(turn, target)
     gone = turn.version_aside if not turn.release.is_rollback_only else turn.previous_version
     message = (
-        f"Rolled back from {left} ({gone}) to {target} ({whole}): {why}; "
+        f"Rolled back from {left} ({gone}) to {target}{whole}: {why}; "
         f"traffic returned {seconds:.1f} s after the verdict."
     )
     previews = [(pair.app.spec.preview, pair) for pair in turn.pairs]
@@ -332,4 +332,4 @@ def _rejected(turn: Turn, left: str) -> dict[str, str]:
 
 def _running(turn: Turn, color: str) -> str:
     deployment = turn.color(color).deployment
-    return (deployment.version if deployment else "") or "its version"
+    return f" ({deployment.version})" if deployment and deployment.version else ""

@@ -13,7 +13,7 @@ from typing import Literal
 
 from watcher.core.effects import Tell
 from watcher.core.lifecycle import foreign
-from watcher.core.release import FOREIGN, TRAFFIC_MOVED, Condition, Phase, Release
+from watcher.core.release import FOREIGN, TRAFFIC_MOVED, Condition, Decision, Phase, Release, Status
 
 NEWS = timedelta(hours=1)
 """How long a fact is news: as long as the API server keeps the Event that shows it was told."""
@@ -33,6 +33,7 @@ SEVERITY: dict[Phase, Literal["info", "warning", "critical"]] = {
 COMMANDS = {
     "approve": ("Approved", "Approved"),
     "pause": ("Paused", "Paused"),
+    "resume": ("Resumed", "Resumed"),
     "abort": ("AbortAsked", "An abort was asked for"),
     "rollback": ("RollbackAsked", "A rollback was asked for"),
     "override_window": ("WindowOverridden", "Deployment windows and freezes are overridden"),
@@ -58,12 +59,14 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
                 {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "reason": flip.reason},
             )
     if status.rollback and now - status.rollback.at < NEWS:
-        yield Tell("verdict", "RollbackDecided", f"Rolling back: {status.rollback.message}.", "critical")
+        told = f"Rolling back: {status.rollback.message}."
+        yield Tell("verdict", "RollbackDecided", told, "critical", _decided_by(status, status.rollback))
     for condition in status.conditions:
         if condition.status == "True" and now - condition.last_transition_time < NEWS:
             yield from _of_condition(condition)
     if status.ended_at and now - status.ended_at < NEWS:
-        yield Tell("end", status.reason or status.phase.value, status.message, SEVERITY.get(status.phase, "info"))
+        severity = SEVERITY.get(status.phase, "info")
+        yield Tell("end", status.reason or status.phase.value, status.message, severity, _ended_by(release))
 
 
 def _commands(release: Release, now: datetime) -> Iterator[Tell]:
@@ -77,6 +80,30 @@ def _commands(release: Release, now: datetime) -> Iterator[Tell]:
             at = f"/{int(command.at.timestamp())}" if command.at else ""
             evidence = {"by": command.by, "why": command.reason}
             yield Tell(f"command/{name}{at}", reason, f"{said} {command.told()}.", "info", evidence)
+
+
+def _decided_by(status: Status, decision: Decision) -> dict[str, object]:
+    """Who decided, or what: the rule with its query as it was sent, or the check with what it gave."""
+    evidence: dict[str, object] = {"code": decision.code, "at": decision.at.isoformat()}
+    if decision.by or decision.code == "manual":
+        evidence["by"] = decision.by
+    for rule in status.rules:
+        if decision.code == f"rule/{rule.name}":
+            evidence |= {"rule": rule.name, "value": rule.value, "threshold": rule.threshold, "query": rule.query}
+            evidence |= {"since": rule.since.isoformat()} if rule.since else {}
+    for check in status.checks:
+        if decision.code == f"check/{check.id}":
+            evidence |= {"check": check.id, "output": check.output}
+    return evidence
+
+
+def _ended_by(release: Release) -> dict[str, object]:
+    """Who ended it, where a person did, and what became of it."""
+    spec, status = release.spec, release.status
+    command = spec.abort or spec.rollback if status.phase is Phase.ABORTED else None
+    by = command.by if command else status.rollback.by if status.rollback else ""
+    evidence: dict[str, object] = {"phase": status.phase.value}
+    return evidence | ({"by": by} if by else {})
 
 
 def deleted(release: Release) -> Tell:

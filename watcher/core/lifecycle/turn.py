@@ -180,7 +180,7 @@ class Turn:
 
     def paused(self) -> str:
         """Why the Release is paused, as a sentence; empty when it is not."""
-        pause = self.release.spec.pause
+        pause = self.release.spec.paused
         return f"Paused {pause.told()}; resume with: {self.command('resume')}" if pause else ""
 
     def command(self, verb: str) -> str:
