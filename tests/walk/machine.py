@@ -20,12 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.support.clock import HandClock
 from tests.walk.journal import PREVIEW, SHOP
-from tests.walk.lives import WHERE, deliver
+from tests.walk.lives import LEASE, WHERE, deliver
 from tests.walk.outside import Outside
 from tests.walk.pretend import Pretend
 from tests.walk.scene import BROKEN, COLORS, VARIANTS, Scene
 from tests.walk.verdicts import broken
 from watcher.adapters.kubernetes import paths
+from watcher.core.release import Phase
 from watcher.demo.cluster.store import Change
 
 START = 1_790_000_000.0
@@ -177,6 +178,23 @@ def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one 
 
             self.do(f"{color}, which {running.name} needs, is {what}", act)
 
+        @precondition(lambda self: any(release.phase is Phase.SWITCHING for release in self.scene.running()))
+        @rule(how=st.sampled_from(["unready", "scaled to 0", "well"]))
+        def a_release_that_waits_to_switch_may(self, how: str) -> None:
+            waiting = next(release for release in self.scene.running() if release.phase is Phase.SWITCHING)
+            assert waiting.status.colors is not None
+            to = waiting.status.colors.to
+
+            def act() -> None:
+                if how == "scaled to 0":
+                    self.scene.scale(to, 0)
+                else:
+                    self.scene.sicken(to, how if how == "unready" else "")
+                self.scene.command(waiting.name, "pause", on=False)
+                self.scene.let_pass(3.0)
+
+            self.do(f"{to} is {how}, and {waiting.name} is resumed", act)
+
         @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
         @rule(killed=st.booleans())
         def a_rollback_has_to_wait(self, killed: bool) -> None:
@@ -321,5 +339,22 @@ def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one 
         @rule()
         def another_replica_starts(self) -> None:
             self.do("another replica starts", self.scene.start_life)
+
+        @precondition(lambda self: any(life.daemon.leads() for life in self.scene.lives))
+        @rule(another=st.booleans())
+        def the_leader_cannot_renew(self, another: bool) -> None:
+            def act() -> None:
+                leader = next(life for life in self.scene.lives if life.daemon.leads())
+                leader.spoiler.order("refused", "lease", 1000)
+                if another and len(self.scene.lives) < 2:
+                    self.scene.start_life()
+                for _ in range(8):
+                    self.scene.jump(LEASE / 4)
+                leader.spoiler.heal()
+
+            self.do(
+                f"the leader cannot renew its Lease for a while{', and there is another replica' if another else ''}",
+                act,
+            )
 
     return Walk

@@ -33,7 +33,7 @@ from watcher.core.settings import Settings
 from watcher.engine.blind import NoMetrics
 from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
-from watcher.engine.clock import Clock, SystemClock
+from watcher.engine.clock import Clock, SystemClock, lasts
 from watcher.engine.config import Config, Files
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
@@ -336,12 +336,20 @@ class Daemon:
         self._lookout.turn()
 
     def round(self) -> None:
-        """Let every Release that has not ended take a step."""
+        """Let every Release that has not ended take a step; go by the machine's time while there is none."""
+        self._follow_time()
         with self._active_lock:
             keys = list(self._active)
         self._look_at_all()
         for key in keys:
             self._lanes.wake(key)
+
+    def _follow_time(self) -> None:
+        if not isinstance(self._clock, SystemClock) or not self._caches.wait(0) or lasts(self.releases()):
+            return
+        off = self._clock.follow()
+        if off:
+            log.warning("the machine's time was set, or it slept; goes by it again", seconds=round(off.total_seconds()))
 
     def _trouble(self, event: JobEvent) -> None:
         log.warning("a tick failed or came late", code=event.code, error=str(getattr(event, "exception", "") or ""))
