@@ -85,6 +85,35 @@ def test_one_ill_pod_fails_the_check_and_is_quoted(running: Running, serve: Serv
     assert "the database is away" in found.output
 
 
+def test_the_first_pod_that_fails_ends_the_check_for_all(running: Running, serve: Serve) -> None:
+    fine, sick = serve(good), serve(ill)
+    found = probes(check(**{"for": "10m", "every": "20ms"}), [fine.url, sick.url, fine.url])
+    running.checks.start(A, "health/pods", found)
+    result = running.ends("health/pods")
+    assert not result.ok
+    assert "503" in result.message
+    assert running.told == [A]
+
+
+def test_the_tries_at_all_addresses_are_heard_of_while_it_runs(running: Running, serve: Serve) -> None:
+    running.checks.start(A, "smoke/1", probes(check(**{"for": "10m", "every": "20ms"}), [serve(good).url] * 2))
+    until(lambda: running.checks.results(A)["smoke/1"].tries >= 6, "six tries")
+    now = running.checks.results(A)["smoke/1"]
+    assert now.running
+    assert "answered 200 Told as expected" in now.last
+    running.checks.cancel(A)
+
+
+def test_a_check_by_tcp_goes_to_the_host_and_port_of_its_address(running: Running, serve: Serve) -> None:
+    server = serve(good)
+    found = Check.model_validate_json('{"tcp": {"within": "0s"}}')
+    running.checks.start(A, "smoke/1", probes(found, [server.url]))
+    assert running.ends("smoke/1").message.startswith(f"TCP 127.0.0.1:{server.port} took a connection")
+    server.close()
+    running.checks.start(A, "smoke/2", probes(found, [server.url]))
+    assert "connection refused" in running.ends("smoke/2").message
+
+
 def test_the_same_check_is_run_once_however_often_it_is_asked_for(running: Running, serve: Serve) -> None:
     server = serve(good)
     for _ in range(10):

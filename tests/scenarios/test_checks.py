@@ -72,6 +72,16 @@ def test_a_version_whose_grpc_service_does_not_serve_gets_no_traffic(everything:
     assert "expected SERVING, got NOT_SERVING (" in failed.status.message
 
 
+def test_a_port_that_the_service_has_not_is_said_with_those_that_it_has(small: Callable[..., Stage]) -> None:
+    stage = small(tests={"smoke": [{"grpc": {"port": 9090}}]})
+
+    failed = stage.follow(stage.release(GOOD), ended, 60, "the end")
+
+    assert failed.phase is Phase.FAILED
+    said = f"there is nothing to send it to: Service {manifests.PREVIEW} has no port 9090; it has 8080"
+    assert said in failed.status.message
+
+
 def both(*checks: dict[str, Any]) -> dict[str, Any]:
     return {"tests": {"verification": [{"parallel": list(checks)}]}}
 

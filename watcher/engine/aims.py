@@ -30,8 +30,21 @@ def begin(checks: Checks, caches: Caches, release: Release, app: Application, ef
         checks.ask(key, effect.id, check.promql, app, effect.color, release.spec.version)
     else:
         spec = check.http or check.tcp or check.grpc
-        addresses = targets(caches, app, effect, spec.port if spec else None)
-        checks.start(key, effect.id, probes(check, addresses, f"{app.spec.service}.{app.namespace}.svc"))
+        number = spec.port if spec else None
+        runs = probes(check, targets(caches, app, effect, number), f"{app.spec.service}.{app.namespace}.svc")
+        checks.start(key, effect.id, runs, _nowhere(caches, app, effect, number))
+
+
+def _nowhere(caches: Caches, app: Application, effect: RunCheck, number: int | None) -> str:
+    """Why a check has no address, where it has none."""
+    service = caches.preview(app) if effect.target == "preview" else caches.service(app)
+    if service is None:
+        return "its Service does not exist"
+    if views.port_of(service, number) is None:
+        known = ", ".join(str(port.number) for port in service.ports)
+        wanted = f"port {number}; it has {known}" if known else "port"
+        return f"Service {service.view.name} has no {wanted}"
+    return f"{effect.color} has no pod with an address"
 
 
 def targets(caches: Caches, app: Application, effect: RunCheck, number: int | None = None) -> Sequence[str]:

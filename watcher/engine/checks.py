@@ -1,7 +1,8 @@
 """Runs the checks of all Releases in the background: a worker asks for one, and observes its result later.
 
-What always holds: a check never runs in a worker's thread; it ends by its own deadline; results of a Release whose
-checks were cancelled are dropped; and Jobs, which take minutes, never keep a quick check waiting.
+What always holds: a check never runs in a worker's thread; it ends by its own deadline, and as soon as one of its
+addresses has failed; results of a Release whose checks were cancelled are dropped; and Jobs, which take minutes, never
+keep a quick check waiting.
 """
 
 from __future__ import annotations
@@ -43,6 +44,13 @@ class _Run:
     keep: threading.Event = field(default_factory=threading.Event)
     """Set before `cancel` where somebody else will go on waiting for its Jobs."""
     results: dict[str, CheckResult] = field(default_factory=dict)
+    stops: set[threading.Event] = field(default_factory=set)
+    """One for each check that runs at addresses: it stops that check alone, and is set together with `cancel`."""
+
+    def stop(self) -> None:
+        self.cancel.set()
+        for one in tuple(self.stops):
+            one.set()
 
 
 class Checks:
@@ -54,7 +62,7 @@ class Checks:
         clock: Clock,
         run_job: RunJob,
         metrics: Metrics,
-        threads: int = 16,
+        threads: int = 64,
         job_threads: int = 64,
     ) -> None:
         self._told, self._clock, self._run_job, self._metrics = told, clock, run_job, metrics
@@ -68,9 +76,25 @@ class Checks:
             run = self._runs.get(key)
             return dict(run.results) if run else {}
 
-    def start(self, key: Key, id_: str, runs: Sequence[Run]) -> None:
-        """Run one check at all its addresses; it passes when it passes at all. Asked again for the same id: nothing."""
-        self._start(self._pool, key, id_, lambda run, listen: _all(runs, run.cancel, listen))
+    def start(self, key: Key, id_: str, runs: Sequence[Run], nowhere: str = "no address is known") -> None:
+        """Run one check at all its addresses; it passes when it passes at all. `nowhere` says why there is none. Asked
+        again for the same id: nothing."""
+
+        def work(run: _Run, listen: Listen) -> CheckResult:
+            if not runs:
+                return CheckResult(ok=False, message=f"there is nothing to send it to: {nowhere}")
+            stop = threading.Event()
+            with self._lock:
+                run.stops.add(stop)
+                if run.cancel.is_set():
+                    stop.set()
+            try:
+                return _all(runs, stop, listen)
+            finally:
+                with self._lock:
+                    run.stops.discard(stop)
+
+        self._start(self._pool, key, id_, work)
 
     def ask(self, key: Key, id_: str, check: PromqlCheck, app: Application, color: str, version: str) -> None:
         """Run one check that is a query about a colour. Asked again for the same id: nothing."""
@@ -89,16 +113,16 @@ class Checks:
         """Nobody needs their results any more: what runs is stopped, Jobs included."""
         with self._lock:
             run = self._runs.pop(key, None)
-        if run:
-            run.cancel.set()
+            if run:
+                run.stop()
 
     def let_go(self, key: Key) -> None:
         """Somebody else goes on with them: what runs here is stopped, and Jobs run on."""
         with self._lock:
             run = self._runs.pop(key, None)
-        if run:
-            run.keep.set()
-            run.cancel.set()
+            if run:
+                run.keep.set()
+                run.stop()
 
     def stop(self) -> None:
         with self._lock:
@@ -138,12 +162,17 @@ class Checks:
             self._told(key)
 
 
-def _all(runs: Sequence[Run], cancel: threading.Event, listen: Listen) -> CheckResult:
-    """Everything at the same time; good when all of it is."""
-    if not runs:
-        return CheckResult(ok=False, message="there is nothing to send it to: no address is known")
+def _all(runs: Sequence[Run], stop: threading.Event, listen: Listen) -> CheckResult:
+    """Everything at the same time; good when all of it is, and stopped by the first that is not."""
+
+    def one(run: Run, heard: Heard) -> CheckOutcome:
+        outcome = run(stop, heard)
+        if not outcome.ok:
+            stop.set()
+        return outcome
+
     with ThreadPoolExecutor(min(MOST_ADDRESSES, len(runs)), thread_name_prefix="check-target") as pool:
-        outcomes = list(pool.map(lambda run, index: run(cancel, listen(index)), runs, range(len(runs))))
+        outcomes = list(pool.map(one, runs, map(listen, range(len(runs)))))
     bad = [outcome for outcome in outcomes if not outcome.ok]
-    told = bad[0] if bad else outcomes[0]
+    told = min(bad, key=lambda outcome: outcome.cancelled) if bad else outcomes[0]
     return CheckResult(ok=not bad, message=told.message, output=told.last_output if bad else "")

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from watcher.adapters import grpc_checks
 from watcher.adapters.http_checks import HttpCheck, run_http_check
 from watcher.adapters.repeated import CheckOutcome, Heard, Pace, Try, repeat
 from watcher.adapters.tcp_checks import run_tcp_check
@@ -57,8 +58,6 @@ def _probe(check: Check | Hook, url: str, server_name: str) -> Run:
 
 
 def _grpc(spec: GrpcCheck, host: str, port: int, server_name: str) -> Run:
-    from watcher.adapters import grpc_checks  # noqa: PLC0415 - few daemons need it
-
     tls = None
     if spec.tls is not None:
         tls = grpc_checks.Tls(spec.tls.server_name or server_name or host, spec.tls.ca_file)
