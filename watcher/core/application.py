@@ -5,6 +5,7 @@ Every default of a release's life stands here, or in checks.py, and nowhere else
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Annotated, Literal, Self
 
@@ -53,6 +54,14 @@ class Preview(Model):
     """A Service that always selects the idle colour, for tests before the switch."""
 
     service: Name
+
+
+class Pair(Model):
+    """A further pair: it moves together with the first one."""
+
+    service: Name
+    colors: Colors
+    preview: Preview | None = None
 
 
 class Window(Model):
@@ -148,6 +157,7 @@ class Spec(Model):
     selector_key: Annotated[str, Field(min_length=1)] = "color"
     colors: Colors
     preview: Preview | None = None
+    also: list[Pair] = []
     windows: list[Window] = []
     freezes: list[Freeze] = []
     tests: Tests = Tests()
@@ -160,9 +170,30 @@ class Spec(Model):
     previous: Previous = Previous()
     deadlines: Deadlines = Deadlines()
 
+    @model_validator(mode="after")
+    def _pairs_differ(self) -> Self:
+        """Nothing belongs to two pairs: what one flip does the other would undo."""
+        seen = {what for what, _ in _parts(self)}
+        for index, pair in enumerate(self.also):
+            for what, path in _parts(pair):
+                if what in seen:
+                    problem = f"two pairs have the same {what}"
+                    raise Invalid(problem, "give each pair its own", path=("also", index, *path))
+            seen |= {what for what, _ in _parts(pair)}
+        return self
+
+
+def _parts(pair: Spec | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The objects of a pair, and where in it they are named."""
+    yield f"Service {pair.service}", ("service",)
+    for color in COLORS:
+        yield f"Deployment {pair.colors.of(color).deployment}", ("colors", color, "deployment")
+    if pair.preview:
+        yield f"Service {pair.preview.service}", ("preview", "service")
+
 
 class Application(Model):
-    """One blue/green pair."""
+    """What is released as one: a blue/green pair, or several that move together."""
 
     api_version: ApiVersion
     kind: Literal["Application"]
@@ -180,7 +211,12 @@ class Application(Model):
     @property
     def pairs(self) -> tuple[Application, ...]:
         """The Application as one for each pair that it moves, in the order in which they are flipped."""
-        return (self,)
+        return (self, *(self._of(pair) for pair in self.spec.also))
+
+    def _of(self, pair: Pair) -> Application:
+        """The Application as if this were its only pair."""
+        own = {"service": pair.service, "colors": pair.colors, "preview": pair.preview, "also": []}
+        return self.model_copy(update={"spec": self.spec.model_copy(update=own)})
 
     def deployment(self, color: str) -> str:
         """The name of the Deployment behind a colour."""

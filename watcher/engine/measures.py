@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from watcher.core.application import COLORS
+from watcher.core.lifecycle.turn import MIXED
 from watcher.core.release import Condition, Release
 
 CONDITIONS = ("NeedsAttention", "Blind", "WayBackLost")
@@ -83,9 +84,12 @@ def _holds(condition: Condition) -> bool:
 
 
 def _matters(release: Release, condition: Condition) -> bool:
-    """A Release that has ended needs nobody, except that its way back is promised for a while (S4)."""
+    """A Release that has ended needs nobody, except that its way back is promised for a while (S4), and that several
+    Services were left on different colours.
+    """
     keep = release.status.keep
-    return not release.phase.terminal or (condition.type == "WayBackLost" and keep is not None and not keep.done)
+    kept = condition.type == "WayBackLost" and keep is not None and not keep.done
+    return not release.phase.terminal or kept or condition.reason == MIXED
 
 
 class Measures:

@@ -14,18 +14,20 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import Any
 
-from tests.core.lifecycle.world import World, application, release
+from tests.core.lifecycle.world import ALSO, BOTH, World, application, release, worker
 from watcher.core.effects import Deploy, Effect, FetchLogs, PointPreview, RunCheck, Scale, SwapSelector, Wake
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.flip import PART_READY, SETTLE
-from watcher.core.release import FOREIGN, Command, Phase, Release, Status
+from watcher.core.lifecycle.turn import MIXED
+from watcher.core.release import FOREIGN, Command, Flip, Phase, Release, Status
 
 ACTS = (Deploy, Scale, PointPreview, SwapSelector, RunCheck, FetchLogs)
 """Effects that touch the world; the others are the worker's own."""
 
 BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.SUPERSEDED})
-FLAT_OUT = 12
+FLAT_OUT = 20
 """Steps in a row that change the status while the world stands still; more would never end."""
 
 LONGEST = 400
@@ -37,7 +39,7 @@ class Flight:
     """A swap that was sent and not answered, and may still land."""
 
     swap: SwapSelector
-    seen: int
+    seen: tuple[int, ...]
     sent: datetime
 
 
@@ -52,8 +54,8 @@ class Node:
     """The decided status, not yet written."""
     effects: tuple[Effect, ...] = ()
     """What is still to be done for the written status."""
-    seen: int = 0
-    """The Service's resourceVersion when the round began."""
+    seen: tuple[int, ...] = ()
+    """The resourceVersions of the live Services when the round began."""
     flight: Flight | None = None
     stale: bool = False
     """The world has changed since the worker looked: to go on and to look again may rightly lead to different ends."""
@@ -68,24 +70,36 @@ class Node:
         world, now = self.world, self.world.now
         sides = tuple(
             (s.image, s.replicas, s.ready, s.restarts, s.sick, _passed(now, s.changed_at, (3, 30)))
-            for s in (world.blue, world.green)
+            for pair in world.pairs
+            for s in (pair.blue, pair.green)
         )
         checks = tuple(sorted((i, r.running, r.ok) for i, r in world.checks.items()))
-        flight = self.flight and (self.flight.swap.flip.index, self.flight.seen - world.version)
+        flight = self.flight and (
+            self.flight.swap.service,
+            self.flight.swap.flip.index,
+            _behind(self.flight.seen, world),
+        )
         return (
             self.faults,
             self.stale,
             _status_key(self.release.status, now),
             self.new and _status_key(self.new.status, now),
             tuple(_effect_key(effect) for effect in self.effects),
-            self.seen - world.version if self.effects or self.new else 0,
+            _behind(self.seen, world) if self.effects or self.new else (),
             flight,
             (world.selector, world.mark, world.service_known, world.preview, world.verdict, world.asked, world.made),
+            world.worker and (world.worker.selector, world.worker.mark, world.worker.preview),
+            world.worker and any(pair.touched for pair in world.pairs),
             sides,
             checks,
             self.release.spec.abort is not None,
             self.release.spec.rollback is not None,
         )
+
+
+def _behind(seen: tuple[int, ...], world: World) -> tuple[int, ...]:
+    """How far the Services have come since they were seen."""
+    return tuple(was - now for was, now in zip(seen, world.versions, strict=True))
 
 
 def _passed(now: datetime, since: datetime | None, limits: tuple[float, ...]) -> int:
@@ -113,8 +127,8 @@ def _status_key(status: Status, now: datetime) -> Hashable:
         status.phase,
         status.reason,
         status.verdict,
-        status.intent and (status.intent.index, status.intent.to),
-        tuple((flip.to, flip.reason) for flip in status.flips),
+        status.intent and (status.intent.index, status.intent.to, status.intent.service),
+        tuple((flip.to, flip.reason, flip.service) for flip in status.flips),
         status.rollback and status.rollback.code,
         tuple((check.id, check.ok) for check in status.checks),
         tuple((found.name, found.outcome) for found in status.rules),
@@ -138,7 +152,7 @@ def _effect_key(effect: Effect) -> Hashable:
         case RunCheck():
             return "check", effect.id
         case PointPreview():
-            return "preview", effect.color
+            return "preview", effect.service, effect.color
         case _:
             return type(effect).__name__
 
@@ -152,13 +166,15 @@ def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], worl
     before, after = old.status, new.status
     for effect in effects:
         if isinstance(effect, SwapSelector):
-            assert world.side(effect.flip.to).ready > 0, "flips to a dead colour (S1)"
+            assert world.pair(effect.service).side(effect.flip.to).ready > 0, "flips to a dead colour (S1)"
+            assert effect.service == effect.flip.service, "flips another Service than it says"
             assert not old.phase.terminal, "a Release that has ended flips"
             assert after.intent == effect.flip, "flips what is not written"
         if isinstance(effect, Scale) and effect.replicas == 0:
             assert before.keep is not None, "scales down before the end"
             assert world.now >= before.keep.until, "scales down before the keep-time has passed (S4)"
-            assert world.selector != before.keep.color, "scales down the live colour"
+            live = {pair.selector for pair in world.pairs}
+            assert before.keep.color not in live, "scales down the live colour"
     if before.rollback:
         # Only a person's own rollback, with no bad version behind it, may be called off by a person.
         called_off = old.is_rollback_only and after.phase is Phase.ABORTED
@@ -172,16 +188,26 @@ def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], worl
         assert wakes, "would sleep for ever"
         assert min(wakes) >= world.now
     assert after.flips[: len(before.flips)] == before.flips, "a flip is forgotten"
+    if new.phase.terminal and not old.phase.terminal and world.service_known and after.pinned:
+        touched = any(pair.touched for pair in world.pairs)
+        assert touched or not world.mixed, "the pairs are left on different colours"
+        told = any(c.reason == MIXED and c.status == "True" for c in after.conditions)
+        assert told == world.mixed, "nobody is told that the pairs are on different colours"
 
 
 def check_truth(node: Node) -> None:
     """What must hold of every node: the status knows of each of our flips, but for the one that it intends."""
     status, made = node.release.status, node.world.made
-    known = tuple(flip.to for flip in status.flips if flip.reason != FOREIGN)
-    intended = (*known, status.intent.to) if status.intent else known
+    known = tuple(_made(flip) for flip in status.flips if flip.reason != FOREIGN)
+    intended = (*known, _made(status.intent)) if status.intent else known
     assert made in (known, intended), f"made {made}, known {known}, intended {status.intent}"
     if node.release.phase.terminal:
         assert made == known, "a flip is lost, or doubled (S5)"
+
+
+def _made(flip: Flip) -> str:
+    """A flip as the world tells of it."""
+    return f"worker/{flip.to}" if flip.service == "worker" else flip.to
 
 
 # -- a worker's round -------------------------------------------------------------------------------------------------
@@ -193,7 +219,7 @@ def decide(node: Node) -> Node:
     check_decision(node.release, new, effects, node.world)
     acts = tuple(effect for effect in effects if isinstance(effect, ACTS))
     changed = new.status != node.release.status
-    return replace(node, new=new if changed else None, effects=acts, seen=node.world.version, stale=False)
+    return replace(node, new=new if changed else None, effects=acts, seen=node.world.versions, stale=False)
 
 
 def written(node: Node) -> Node:
@@ -291,14 +317,9 @@ def _trouble_of_world(node: Node) -> Iterator[tuple[str, Node]]:
     if not (node.resting or swapping):
         return  # in between it makes no difference that it would not make before or after
     node = replace(node, stale=not node.resting)
-    for color in ("blue", "green"):
-        if world.selector != color:
-            yield f"person moves to {color}", replace(node, world=world.moved(color))
-        if world.side(color).ready:
-            yield f"{color} unready", replace(node, world=world.sick(color))
-            yield f"{color} crashes", replace(node, world=world.sick(color, crashed=True))
-        if world.side(color).sick:
-            yield f"{color} recovers", replace(node, world=world.with_side(world.side(color).recovers(world.now)))
+    for pair in world.pairs:
+        for name, after in _trouble_of_pair(pair):
+            yield f"{pair.names[0]}: {name}", replace(node, world=world.with_pair(after))
     if node.resting:
         yield "API unknown", replace(node, world=replace(world, service_known=not world.service_known))
         yield "check fails", replace(node, world=replace(world, fails=dict.fromkeys(world.checks, "500")))
@@ -309,6 +330,17 @@ def _trouble_of_world(node: Node) -> Iterator[tuple[str, Node]]:
             if getattr(spec, command) is None:
                 asked = spec.model_copy(update={command: Command(by="dana", at=world.now)})
                 yield command, replace(node, release=node.release.model_copy(update={"spec": asked}))
+
+
+def _trouble_of_pair(pair: World) -> Iterator[tuple[str, World]]:
+    for color in ("blue", "green"):
+        if pair.selector != color:
+            yield f"person moves to {color}", pair.moved(color)
+        if pair.side(color).ready:
+            yield f"{color} unready", pair.sick(color)
+            yield f"{color} crashes", pair.sick(color, crashed=True)
+        if pair.side(color).sick:
+            yield f"{color} recovers", pair.with_side(pair.side(color).recovers(pair.now))
 
 
 # -- fair continuations -----------------------------------------------------------------------------------------------
@@ -413,19 +445,25 @@ def _way(came: dict[Hashable, tuple[Hashable | None, str]], key: Hashable | None
     return names[::-1]
 
 
-def beginning(faults: int, *, by_hand: bool = False) -> Node:
-    """A Release that was just asked for: of a new version, or of a rollback by hand."""
-    spec = {
+def beginning(faults: int, *, by_hand: bool = False, two: bool = False) -> Node:
+    """A Release that was just asked for: of a new version, or of a rollback by hand; of one pair or of two."""
+    spec: dict[str, Any] = {
         "tests": {"smoke": [{"http": {"path": "/healthz"}}], "health": [{"http": {"path": "/readyz"}}]},
         "watch": {"duration": "60s", "interval": "10s", "rules": ["http"]},
     }
     asked = release(images={}, version="", rollback=Command(by="dana")) if by_hand else release()
-    return Node(asked, World(application(**spec)), faults)
+    if not two:
+        return Node(asked, World(application(**spec)), faults)
+    asked = asked if by_hand else release(images=BOTH)
+    also = {key: value for key, value in ALSO.items() if key != "preview"}
+    spec |= {"tests": {}, "preview": None, "also": [also]}
+    return Node(asked, World(application(**spec), preview=None, worker=worker(preview=None)), faults)
 
 
-def at_the_switch(faults: int) -> Node:
+def at_the_switch(faults: int, *, two: bool = False) -> Node:
     """A Release whose version has passed its tests, right before the intent to flip."""
     node = Node(release(), World(application(tests={}, preview=None), preview=None), 0)
+    node = beginning(0, two=True) if two else node
     while node.release.phase is not Phase.SWITCHING:
         following = dict(successors(node))
         node = following.get("writes") or following.get("does") or following["decides"]

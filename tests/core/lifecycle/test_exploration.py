@@ -58,6 +58,7 @@ def test_two_troubles_around_a_rollback_by_hand_and_it_still_ends_right() -> Non
 
 def flip(**changes: object) -> Flip:
     values = {"index": 1, "from_": "blue", "to": "green", "reason": "switch", "at": START}
+    values["service"] = "chatbot-platform"
     return Flip.model_validate(values | changes)
 
 

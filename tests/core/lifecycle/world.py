@@ -31,6 +31,7 @@ from watcher.core.observed import (
     DeploymentView,
     Observed,
     Other,
+    PairView,
     PodView,
     ServiceView,
     WatchReading,
@@ -120,6 +121,9 @@ class Side:
     """One colour. Pods that are not ready become ready as time passes, unless `sick`."""
 
     color: str
+    name: str = "chatbot"
+    holds: str = "chat"
+    """Its container."""
     image: str = OLD
     version: str = ""
     replicas: int = 2
@@ -139,7 +143,7 @@ class Side:
 
     @property
     def deployment(self) -> str:
-        return f"chatbot-{self.color}"
+        return f"{self.name}-{self.color}"
 
     def later(self, now: datetime) -> Side:
         """What time alone does."""
@@ -159,7 +163,7 @@ class Side:
         deployment = DeploymentView(
             name=self.deployment,
             replicas=self.replicas,
-            images={"chat": self.image},
+            images={self.holds: self.image},
             observed=True,
             total=self.replicas,
             updated=self.replicas,
@@ -173,12 +177,12 @@ class Side:
 
     def _pod(self, index: int) -> PodView:
         ready = index < self.ready
-        container = ContainerView("chat", ready=ready, restarts=self.restarts if index == 0 else 0)
+        container = ContainerView(self.holds, ready=ready, restarts=self.restarts if index == 0 else 0)
         if index == 0 and self.container:
             container = self.container
         return PodView(
             name=f"{self.deployment}-{index}",
-            uid=f"{self.color}/{self.image}/{index}",
+            uid=f"{self.deployment.removeprefix('chatbot-')}/{self.image}/{index}",
             ip=f"10.0.0.{index}",
             ready=ready,
             created_at=self.created_at,
@@ -218,7 +222,15 @@ class World:
     rules_problem: str = ""
     others: tuple[Other, ...] = ()
     made: tuple[str, ...] = ()
-    """The colours that our flips brought live, in order: the truth that the status must agree with."""
+    """The colours that our flips brought live, in order: the truth that the status must agree with. Those of the worker
+    are written `worker/green`.
+    """
+    names: tuple[str, str] = ("chatbot-platform", "chatbot-preview")
+    """Of the live Service and of the preview."""
+    worker: World | None = None
+    """The second pair's part of the world, where there is one. Whatever belongs to no pair is not looked at there."""
+    touched: bool = False
+    """A person moved a selector."""
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -234,23 +246,53 @@ class World:
             return Observed(known_applications=("shop",))
         if not self.service_known:
             return Observed(application=self.app, service_known=False)
-        selected = (self.selector, self.preview)
-        service = ServiceView(
-            "chatbot-platform", "s", str(self.version), {"color": self.selector}, self.mark, self.marked_at
-        )
-        preview = ServiceView("chatbot-preview", "p", "1", {"color": self.preview}) if self.preview else None
+        view = self.view()
         return Observed(
             application=self.app,
             rules=self.rules,
             rules_problem=self.rules_problem,
-            service=service if self.service else None,
-            preview=preview,
-            colors={s.color: s.view(s.color in selected) for s in (self.blue, self.green) if s.seen},
+            service=view.service,
+            preview=view.preview,
+            colors=view.colors,
+            also=(self.worker.view(),) if self.worker else (),
             checks=self.checks,
             watch=self._watch(release.status),
             others=self.others,
             logs=self.logs,
         )
+
+    def view(self) -> PairView:
+        """What a worker sees of this pair."""
+        selected = (self.selector, self.preview)
+        live, preview = self.names
+        service = ServiceView(live, "s", str(self.version), {"color": self.selector}, self.mark, self.marked_at)
+        return PairView(
+            service if self.service else None,
+            ServiceView(preview, "p", "1", {"color": self.preview}) if self.preview else None,
+            {s.color: s.view(s.color in selected) for s in (self.blue, self.green) if s.seen},
+        )
+
+    @property
+    def pairs(self) -> tuple[World, ...]:
+        """Each pair's part of the world."""
+        return (self, self.worker) if self.worker else (self,)
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The resourceVersions of the live Services."""
+        return tuple(pair.version for pair in self.pairs)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the live Services select different colours."""
+        return len({pair.selector for pair in self.pairs}) > 1
+
+    def pair(self, service: str) -> World:
+        return next(pair for pair in self.pairs if service in pair.names)
+
+    def with_pair(self, pair: World) -> World:
+        """The same with other news of one pair."""
+        return pair if self.worker is None or pair.names == self.names else replace(self, worker=pair)
 
     def _watch(self, status: Status) -> WatchReading | None:
         if status.phase is not Phase.WATCHING or not self.asked:
@@ -270,7 +312,8 @@ class World:
         now = self.now + timedelta(seconds=seconds)
         checks = {id_: self._ended(id_, result) for id_, result in self.checks.items()}
         blue, green = self.blue.later(now), self.green.later(now)
-        return replace(self, now=now, checks=checks, asked=True, blue=blue, green=green)
+        worker = self.worker and self.worker.later(seconds)
+        return replace(self, now=now, checks=checks, asked=True, blue=blue, green=green, worker=worker)
 
     def _ended(self, id_: str, result: CheckResult) -> CheckResult:
         said = self.fails.get(id_)
@@ -284,7 +327,7 @@ class World:
 
     def moved(self, color: str) -> World:
         """A person patches the selector."""
-        return replace(self, selector=color, version=self.version + 1)
+        return replace(self, selector=color, version=self.version + 1, touched=True)
 
     def sick(self, color: str, *, crashed: bool = False) -> World:
         return self.with_side(self.side(color).dies(self.now, crashed=crashed))
@@ -293,18 +336,22 @@ class World:
         """All trouble is over: pods recover, the API answers, Prometheus sees."""
         verdict = "rollback" if self.verdict == "rollback" else "pass"
         blue, green = self.blue.recovers(self.now), self.green.recovers(self.now)
-        return replace(self, blue=blue, green=green, service_known=True, verdict=verdict, fails={})
+        worker = self.worker and self.worker.calm()
+        well = replace(self, blue=blue, green=green, worker=worker)
+        return replace(well, service_known=True, verdict=verdict, fails={})
 
     # -- effects ------------------------------------------------------------------------------------------------------
 
-    def done(self, effect: Effect, uid: str, seen: int | None = None) -> World:
-        """An effect is carried out; one that the cluster refuses changes nothing. `seen` is the resourceVersion of the
-        Service that the swap was decided on: a swap tests it.
+    def done(self, effect: Effect, uid: str, seen: tuple[int, ...] | None = None) -> World:
+        """An effect is carried out; one that the cluster refuses changes nothing. `seen` has the resourceVersions of
+        the Services that the swap was decided on: a swap tests it.
         """
+        if self.worker and _of(self.worker, effect):
+            return self._worker_done(self.worker, effect, uid, seen)
         match effect:
             case Deploy():
                 side = next(s for s in (self.blue, self.green) if s.deployment == effect.deployment)
-                image = effect.images.get("chat", side.image)
+                image = effect.images.get(side.holds, side.image)
                 new = image != side.image
                 changed = replace(side, image=image, version=effect.version, replicas=effect.replicas)
                 if new:
@@ -313,13 +360,13 @@ class World:
                 return self.with_side(changed)
             case Scale():
                 side = next(s for s in (self.blue, self.green) if s.deployment == effect.deployment)
-                if effect.only_if_idle == self.selector:
+                if effect.only_if_idle in {pair.selector for pair in self.pairs}:
                     return self
                 return self.with_side(replace(side, replicas=effect.replicas, ready=min(side.ready, effect.replicas)))
             case PointPreview():
                 return replace(self, preview=effect.color)
             case SwapSelector():
-                stale = seen is not None and seen != self.version
+                stale = seen is not None and seen[0] != self.version
                 if stale or not self.service or self.selector != effect.flip.from_:
                     return self
                 mark = effect.flip.mark(uid)
@@ -334,6 +381,42 @@ class World:
                 return replace(self, checks={})
             case _:
                 return self
+
+    def _worker_done(self, worker: World, effect: Effect, uid: str, seen: tuple[int, ...] | None) -> World:
+        if isinstance(effect, Scale) and effect.only_if_idle == self.selector:
+            return self
+        after = worker.done(effect, uid, seen and seen[1:])
+        made = (f"worker/{color}" for color in after.made[len(worker.made) :])
+        return replace(self, worker=after, made=(*self.made, *made))
+
+
+def _of(pair: World, effect: Effect) -> bool:
+    """Whether an effect is carried out on one of the pair's objects."""
+    match effect:
+        case Deploy() | Scale():
+            return effect.deployment in (pair.blue.deployment, pair.green.deployment)
+        case PointPreview() | SwapSelector():
+            return effect.service in pair.names
+        case _:
+            return False
+
+
+ALSO = {
+    "service": "worker",
+    "colors": {"blue": {"deployment": "worker-blue"}, "green": {"deployment": "worker-green"}},
+    "preview": {"service": "worker-preview"},
+}
+"""The second pair, as the Application's file has it."""
+
+BOTH = {"chat": NEW, "work": "registry.example/work:2.4.1"}
+"""What a Release of both pairs asks for."""
+
+
+def worker(**changes: Any) -> World:
+    """The second pair's part of a world."""
+    blue = Side("blue", "worker", "work", "registry.example/work:2.4.0", "2.4.0")
+    green = Side("green", "worker", "work", "registry.example/work:2.3.9", "2.3.9")
+    return replace(World(None, blue=blue, green=green, names=("worker", "worker-preview")), **changes)
 
 
 Command = Literal["approve", "pause", "resume", "abort", "rollback", "override_window"]

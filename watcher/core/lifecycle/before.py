@@ -108,6 +108,8 @@ def _refusal(turn: Turn, app: Application, ahead: list[Other]) -> tuple[str, str
         if pair.selected not in COLORS:
             selects = f"{app.spec.selector_key}={pair.selected or '(nothing)'}"
             return "NoActiveColor", f"Service {pair.app.spec.service} selects {selects}: it must select blue or green."
+    if turn.mixed:
+        return "ColorsDiffer", turn.mixed
     active = turn.selected
     running = [o.name for o in ahead if o.running]
     if running:

@@ -12,7 +12,7 @@ from typing import Any
 from watcher.core.application import COLORS, other
 from watcher.core.effects import CancelChecks, Effect, PointPreview, Scale
 from watcher.core.lifecycle.stages import run_stage
-from watcher.core.lifecycle.turn import Step, Turn
+from watcher.core.lifecycle.turn import MIXED, Step, Turn
 from watcher.core.lifecycle.way_back import way_back
 from watcher.core.release import Phase
 
@@ -31,7 +31,7 @@ TOO_OLD = timedelta(hours=1)
 
 def ended(turn: Turn) -> Step:
     """Call the hooks that want to hear of a failure, then see to the idle colour."""
-    return _heard(turn) or _make_room(turn)
+    return _heard(turn) or _one_again(turn) or _make_room(turn)
 
 
 def _heard(turn: Turn) -> Step | None:
@@ -52,6 +52,16 @@ def _heard(turn: Turn) -> Step | None:
             said = release.status.model_copy(update={"message": status.message})
             return release.model_copy(update={"status": said}), effects
     return turn.stay(CancelChecks(), wake=timedelta(0)) if turn.observed.checks else None
+
+
+def _one_again(turn: Turn) -> Step | None:
+    """Look after Services that were left on different colours, until they select the same one again."""
+    if not turn.needs(MIXED):
+        return None
+    if not turn.observed.service_known or turn.gone or turn.mixed:
+        return turn.stay(wake=LATER)
+    message = "The Services select the same colour again."
+    return turn.stay(conditions=turn.condition("NeedsAttention", False, message=message), wake=timedelta(0))
 
 
 def _make_room(turn: Turn) -> Step:
