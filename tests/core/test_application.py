@@ -142,3 +142,33 @@ def test_an_application_is_read_back_as_it_is_written() -> None:
         watch={"rules": ["http", {"ruleSet": "slo", "rule": "burn", "override": {"onBreach": "notify"}}]},
     )
     assert Application.model_validate_json(app.model_dump_json()) == app
+
+
+WORKER = {"service": "worker", "colors": {"blue": {"deployment": "w-blue"}, "green": {"deployment": "w-green"}}}
+
+
+def test_an_application_of_several_pairs_is_one_of_each_in_order() -> None:
+    app = load(preview={"service": "shop-preview"}, also=[WORKER])
+    first, second = app.pairs
+    assert first is app
+    assert (second.name, second.spec.service, second.spec.preview) == ("shop", "worker", None)
+    assert [second.deployment(color) for color in ("blue", "green")] == ["w-blue", "w-green"]
+    assert (second.pairs, load().pairs) == ((second,), (load(),))
+
+
+@pytest.mark.parametrize(
+    ("also", "problem"),
+    [
+        ([WORKER | {"service": "shop"}], "two pairs have the same Service shop"),
+        ([WORKER | {"preview": {"service": "shop"}}], "two pairs have the same Service shop"),
+        ([WORKER, WORKER], "two pairs have the same Service worker"),
+        (
+            [WORKER | {"colors": {"blue": {"deployment": "w"}, "green": {"deployment": "shop-blue"}}}],
+            "two pairs have the same Deployment shop-blue",
+        ),
+    ],
+    ids=["service", "preview", "pair", "deployment"],
+)
+def test_nothing_belongs_to_two_pairs(also: list[Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        load(also=also)

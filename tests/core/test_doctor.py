@@ -207,3 +207,33 @@ def test_an_application_without_tests_rules_and_preview_is_told_what_it_gives_up
         "no smoke or verification check",
         "no rules",
     ]
+
+
+# -- several pairs ----------------------------------------------------------------------------------------------------
+
+WORKER = {
+    "service": "worker",
+    "colors": {"blue": {"deployment": "worker-blue"}, "green": {"deployment": "worker-green"}},
+    "preview": {"service": "worker-preview"},
+}
+
+
+def of_worker(one: ServiceFacts | DeploymentFacts) -> ServiceFacts | DeploymentFacts:
+    return replace(one, name=one.name.replace("chat", "worker"))
+
+
+def test_every_pair_is_looked_at() -> None:
+    sides = [of_worker(deployment(color)) for color in ("blue", "green")]
+    seen = survey(service("worker"), service("worker-preview", "green"), *sides)
+
+    assert troubles(examine(seen, application(also=[WORKER]))) == []
+    found = troubles(examine(without(seen, "worker-green"), application(also=[WORKER])))
+    assert [finding.said for finding in found] == ["Deployment worker-green (green) does not exist"]
+
+
+def test_services_that_select_different_colours_cannot_move_together() -> None:
+    sides = [of_worker(deployment(color)) for color in ("blue", "green")]
+    seen = survey(service("worker", "green"), service("worker-preview"), *sides)
+
+    (found,) = troubles(examine(seen, application(also=[WORKER])))
+    assert found.said == "the Services select different colours: chat blue, worker green; a release is refused"

@@ -33,6 +33,7 @@ REFUSALS = frozenset(
         "UnknownApplication",
         "NoService",
         "NoActiveColor",
+        "ColorsDiffer",
         "AnotherReleaseRunning",
         "NoDeployment",
         "NoImages",
@@ -365,8 +366,10 @@ def _story(release: Release) -> Iterator[str]:
     yield f"  {status_.message or NOT_SEEN}"
     by = f" by {spec.requested_by}" if spec.requested_by else ""
     yield f"  {_when(release.created_at)} asked for{by}"
+    several = len({flip.service for flip in status_.flips}) > 1
     for flip in status_.flips:
-        yield f"  {_when(flip.at)} flip {flip.from_} -> {flip.to}: {flip.reason}"
+        whose = f"{flip.service} " if several else ""
+        yield f"  {_when(flip.at)} flip {whose}{flip.from_} -> {flip.to}: {flip.reason}"
     if status_.progress:
         yield f"  {status_.progress.stage}: {status_.progress.done} of {status_.progress.of} done"
         for running in status_.progress.running:

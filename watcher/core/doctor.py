@@ -121,7 +121,10 @@ def _both(survey: Survey, colors: Mapping[str, Mapping[str, str]]) -> list[Deplo
 
 def examine(survey: Survey, app: Application) -> list[Finding]:
     """Everything that was looked at, in the order in which a release would meet it."""
-    return [*_cluster(survey), *_service(survey, app), *_colors(survey, app), *_preview(survey, app), *_tests(app)]
+    found = [*_cluster(survey)]
+    for pair in app.pairs:
+        found += [*_service(survey, pair), *_colors(survey, pair), *_preview(survey, pair)]
+    return [*found, *_together(survey, app), *_tests(app)]
 
 
 def _cluster(survey: Survey) -> Iterator[Finding]:
@@ -260,6 +263,19 @@ def _preview(survey: Survey, app: Application) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"preview Service {name} follows the idle colour")
+
+
+def _together(survey: Survey, app: Application) -> Iterator[Finding]:
+    """Whether several pairs can move together."""
+    found = [survey.services[pair.spec.service] for pair in app.pairs if pair.spec.service in survey.services]
+    live = {service.name: service.selector.get(app.spec.selector_key, "") for service in found}
+    if len(set(live.values())) > 1:
+        said = ", ".join(f"{name} {color or '(nothing)'}" for name, color in live.items())
+        yield Finding(
+            "problem",
+            f"the Services select different colours: {said}; a release is refused",
+            "let them select the same one",
+        )
 
 
 def _tests(app: Application) -> Iterator[Finding]:

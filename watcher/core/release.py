@@ -294,6 +294,11 @@ class Release(Part):
         return self.status.phase
 
     @property
+    def traffic_moved(self) -> bool:
+        """Whether the new colour serves, or did until a moment ago: for one of the Services at least."""
+        return self.phase in TRAFFIC_MOVED or (self.phase is Phase.SWITCHING and bool(self.status.flips))
+
+    @property
     def is_rollback_only(self) -> bool:
         """A rollback by hand with no Release running is a Release of its own: it deploys nothing."""
         return self.spec.rollback is not None and not self.spec.images and self.spec.foreign_flip is None

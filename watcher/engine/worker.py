@@ -34,7 +34,7 @@ from watcher.core.effects import (
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.telling import deleted
 from watcher.core.observed import Observed, Other
-from watcher.core.release import TRAFFIC_MOVED, Phase, Release
+from watcher.core.release import Phase, Release
 from watcher.core.rules import BoundRule
 from watcher.core.units import Invalid
 from watcher.engine.aims import begin
@@ -102,7 +102,7 @@ class Workers:
         release = self._caches.release(*key)
         if release is None:
             return False
-        return release.phase in TRAFFIC_MOVED or (release.is_rollback_only and not release.phase.terminal)
+        return release.traffic_moved or (release.is_rollback_only and not release.phase.terminal)
 
     def run(self, key: Key) -> None:
         """Take steps until nothing changes any more. Only the leader does (S6)."""
@@ -187,7 +187,7 @@ class Workers:
                 self._measures.rollback_seconds.observe(max(0.0, (flip.at - new.status.rollback.at).total_seconds()))
 
     def _hands_for(self, release: Release) -> Hands:
-        return self._rescue_hands if release.phase in TRAFFIC_MOVED else self._hands
+        return self._rescue_hands if release.traffic_moved else self._hands
 
     def _reread(self, key: Key) -> bool:
         """Read the Release itself. False when it is gone, or when the API server cannot say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.core.lifecycle.pairs import half_way
 from tests.core.lifecycle.stages import AFTER, after_the_flip, before_the_flip, going_back
 from tests.core.lifecycle.story import given
 from watcher.core.lifecycle.telling import deleted
@@ -32,3 +33,9 @@ def test_after_the_flip_nobody_watches_and_the_way_back_is_named(phase: Phase) -
 
 def test_a_rollback_that_is_deleted_is_not_finished() -> None:
     assert "the rollback is not finished" in deleted(going_back().release).message
+
+
+def test_a_switch_that_is_deleted_half_way_leaves_different_colours_and_says_so() -> None:
+    tell = deleted(half_way().release)
+    assert tell.severity == "critical"
+    assert "some of its Services select green and some blue" in tell.message

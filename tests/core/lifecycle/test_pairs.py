@@ -8,67 +8,23 @@ from typing import Any
 import pytest
 
 from tests.core.lifecycle.explore import at_the_switch, beginning, explore
-from tests.core.lifecycle.story import Story, given
-from tests.core.lifecycle.world import ALSO, BOTH, OLD, Side, World, worker
+from tests.core.lifecycle.pairs import (
+    BACK,
+    BY_HAND,
+    FORTH,
+    at_the_flip,
+    both,
+    half_intended,
+    half_way,
+    person_moves_worker,
+    selectors,
+    worker_dies,
+    worker_is,
+)
+from tests.core.lifecycle.story import Story
+from tests.core.lifecycle.world import BOTH, OLD, START, worker
 from watcher.core.effects import Deploy, PointPreview, Scale, SwapSelector
-from watcher.core.release import Command, Phase
-
-FORTH, BACK = ("green", "worker/green"), ("worker/blue", "blue")
-BY_HAND = {"images": {}, "version": "", "rollback": Command(by="dana")}
-
-
-def both(spec: dict[str, Any] | None = None, /, asked: dict[str, Any] | None = None, **world: Any) -> Story:
-    """Blue serves in both pairs, and a Release of both is asked for."""
-    return given({"also": [ALSO], **(spec or {})}, {"images": BOTH, **(asked or {})}, **{"worker": worker(), **world})
-
-
-def worker_is(story: Story, **changes: Any) -> Story:
-    """Something happens to the second pair."""
-    assert story.world.worker
-    story.world = replace(story.world, worker=replace(story.world.worker, **changes))
-    return story
-
-
-def worker_dies(story: Story, color: str) -> Story:
-    assert story.world.worker
-    return story.world_is(worker=story.world.worker.sick(color))
-
-
-def person_moves_worker(story: Story, color: str) -> Story:
-    assert story.world.worker
-    return story.world_is(worker=story.world.worker.moved(color))
-
-
-def selectors(story: Story) -> tuple[str, ...]:
-    return tuple(pair.selector for pair in story.world.pairs)
-
-
-def at_the_flip(spec: dict[str, Any] | None = None) -> Story:
-    """Nothing is left but to flip."""
-    story = both(spec or {})
-    while story.release.phase is not Phase.SWITCHING:
-        if not story.take_step():
-            story.world = story.world.later(1)
-    return story
-
-
-def half_way(spec: dict[str, Any] | None = None) -> Story:
-    """The first pair is flipped and noted, and the second is not even intended."""
-    story = at_the_flip(spec)
-    while not story.status.flips:
-        story.take_step()
-    assert story.status.intent is None
-    return story
-
-
-def half_intended() -> Story:
-    """The first pair is flipped; the flip of the second is intended, and its worker was killed before it."""
-    story = half_way()
-    story.take_step(carry_out=False)
-    assert story.status.intent
-    assert story.status.intent.service == "worker"
-    return story.killed()
-
+from watcher.core.release import ForeignFlip, Phase
 
 # -- in order ---------------------------------------------------------------------------------------------------------
 
@@ -104,7 +60,6 @@ def test_each_pair_gets_the_size_of_its_own_live_colour() -> None:
     three = replace(worker().blue, replicas=3, ready=3)
     story = both(worker=worker(blue=three)).until(Phase.TESTING)
     story.did(Deploy, deployment="worker-green", replicas=3).did(Deploy, deployment="chatbot-green", replicas=2)
-    assert "(5 pods ready)" in story.status.message or story.release.phase is Phase.TESTING
 
 
 def test_the_idle_colour_of_every_pair_makes_room_after_the_keep_time() -> None:
@@ -156,7 +111,7 @@ def test_what_cannot_be_for_one_pair_is_refused_for_all(
 
 
 def test_a_container_that_somebody_takes_away_meanwhile_ends_the_deployment() -> None:
-    story = both(blue=Side("blue", version="2.4.0", holds="chat")).until(Phase.DEPLOYING)
+    story = both().until(Phase.DEPLOYING)
     other = replace(worker().green, holds="another")
     worker_is(story, green=other).settle()
     story.phase_is(Phase.FAILED, "UnknownContainer").says("No Deployment has a container 'work'")
@@ -349,6 +304,27 @@ def test_a_rollback_by_hand_that_has_begun_is_not_called_off_half_way() -> None:
     assert story.world.made == ("worker/green", "green")
 
 
+# -- moved by somebody else while no Release ran -----------------------------------------------------------------------
+
+
+def foreign(selector: str) -> Story:
+    """Somebody has moved the first Service to green, and so far the worker's is where it says."""
+    moved = ForeignFlip(from_="blue", to="green", at=START)
+    return both({}, {"foreign_flip": moved}, selector="green", preview="green", worker=worker(selector=selector))
+
+
+def test_somebody_who_moves_the_services_one_after_the_other_has_time_to() -> None:
+    story = foreign("blue").time_passes(5).phase_is(Phase.PENDING).says("chatbot-platform green, worker blue")
+    person_moves_worker(story, "green").to_the_end().phase_is(Phase.COMPLETED)
+    assert [flip.service for flip in story.status.flips] == ["chatbot-platform", "worker"]
+
+
+def test_a_foreign_flip_of_one_service_alone_is_watched_as_it_is_and_told() -> None:
+    story = foreign("blue").to_the_end().phase_is(Phase.COMPLETED)
+    assert [flip.service for flip in story.status.flips] == ["chatbot-platform"]
+    story.telling("attention/MixedColors", "chatbot-platform green, worker blue")
+
+
 # -- from every state -------------------------------------------------------------------------------------------------
 
 
@@ -366,8 +342,3 @@ def test_one_trouble_from_the_switch_on_and_no_two_pairs_are_left_on_different_c
 def test_one_trouble_around_a_rollback_by_hand_of_two_pairs_and_it_still_ends_right() -> None:
     found = explore(beginning(1, by_hand=True, two=True))
     assert {phase for phase, _ in found.endings} >= {Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABORTED}
-
-
-def test_the_world_of_two_pairs_is_told_apart() -> None:
-    world: World = both().world
-    assert [pair.names[0] for pair in world.pairs] == ["chatbot-platform", "worker"]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from watcher.core.effects import Tell
 from watcher.core.lifecycle import foreign
-from watcher.core.release import FOREIGN, TRAFFIC_MOVED, Condition, Decision, Phase, Release, Status
+from watcher.core.release import FOREIGN, Condition, Decision, Phase, Release, Status
 
 NEWS = timedelta(hours=1)
 """How long a fact is news: as long as the API server keeps the Event that shows it was told."""
@@ -44,6 +44,7 @@ COMMANDS = {
 def news(release: Release, now: datetime) -> Iterator[Tell]:
     """Everything that spec and status make news, each with its key."""
     status = release.status
+    several = bool(status.pinned and status.pinned.application.spec.also)
     yield from _commands(release, now)
     for flip in status.flips:
         if now - flip.at < NEWS:
@@ -54,9 +55,16 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
             yield Tell(
                 f"flip/{flip.index}",
                 "SwitchedBack" if back else "Switched",
-                f"Traffic moved from {flip.from_} to {flip.to} ({flip.reason}).",
+                f"Traffic{f' of Service {flip.service}' if several else ''} moved from {flip.from_} to {flip.to} "
+                f"({flip.reason}).",
                 "warning" if back else "info",
-                {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "reason": flip.reason},
+                {
+                    "service": flip.service,
+                    "from": flip.from_,
+                    "to": flip.to,
+                    "at": flip.at.isoformat(),
+                    "reason": flip.reason,
+                },
             )
     if status.rollback and now - status.rollback.at < NEWS:
         told = f"Rolling back: {status.rollback.message}."
@@ -112,7 +120,13 @@ def deleted(release: Release) -> Tell:
     said = f"Release {release.name} was deleted while it was {release.phase.value}"
     if colors is None:
         return Tell("deleted", "ReleaseDeleted", f"{said}: {version} is not released.", "warning")
-    if release.phase not in TRAFFIC_MOVED:
+    if release.phase is Phase.SWITCHING and release.traffic_moved:
+        message = (
+            f"{said}: some of its Services select {colors.to} and some {colors.from_}. "
+            f"Let them select the same one: kubectl patch service NAME -n {release.namespace}"
+        )
+        return Tell("deleted", "ReleaseDeleted", message, "critical")
+    if not release.traffic_moved:
         return Tell("deleted", "ReleaseDeleted", f"{said}: {version} stays on {colors.to} as it is.", "warning")
     left = "the rollback is not finished" if release.phase is Phase.ROLLING_BACK else f"nobody watches {version}"
     message = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal
 
 from watcher.core.application import Application, Watch
@@ -26,7 +27,7 @@ RETRY = timedelta(milliseconds=500)
 """How soon a turn is taken again when something was asked for and is not seen yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Turn:
     """A Release, the world, and the time; with the ways to answer.
 
@@ -37,6 +38,8 @@ class Turn:
     observed: Observed
     now: datetime
     pair: int = 0
+    apps: tuple[Application, ...] = ()
+    """The Application for each pair, where that is known already."""
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -60,12 +63,13 @@ class Turn:
     @property
     def app(self) -> Application:
         """The Application, as one that has the pair looked at."""
-        return self._application.pairs[self.pair]
+        return self.apps[self.pair] if self.apps else self._application
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[Turn, ...]:
         """This turn, once for each pair, in the order in which they are flipped."""
-        return tuple(replace(self, pair=index) for index in range(len(self._application.pairs)))
+        apps = self.apps or self._application.pairs
+        return tuple(replace(self, pair=index, apps=apps) for index in range(len(apps)))
 
     def of(self, flip: Flip) -> Turn:
         """This turn for the pair that a flip moves."""
@@ -119,7 +123,7 @@ class Turn:
         """The colour that the live Service selects unless somebody else moved it."""
         return self.flips[-1].to if self.flips else self.colors.from_
 
-    @property
+    @cached_property
     def flips(self) -> tuple[Flip, ...]:
         """The flips of the pair so far."""
         return tuple(flip for flip in self.status.flips if self.of(flip).pair == self.pair)
