@@ -69,6 +69,8 @@ class Turn:
     def pairs(self) -> tuple[Turn, ...]:
         """This turn, once for each pair, in the order in which they are flipped."""
         apps = self.apps or self._application.pairs
+        if len(apps) == 1:
+            return (self,)
         return tuple(replace(self, pair=index, apps=apps) for index in range(len(apps)))
 
     def of(self, flip: Flip) -> Turn:
