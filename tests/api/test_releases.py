@@ -35,7 +35,7 @@ def test_a_release_asked_for_twice_with_one_key_is_one(site: Site) -> None:
 
     assert [first.status_code, second.status_code, other.status_code] == [201, 200, 201]
     assert first.json()["name"] == second.json()["name"] != other.json()["name"]
-    assert "another request" in problem(site.create(key="run-1", version="2.6.0"), 422)
+    assert "another request" in problem(site.create(key="run-1", version="2.6.0"), 409)
     assert len(site.hands.read_releases(NAMESPACE)) == 2
 
 
@@ -77,7 +77,7 @@ def test_a_command_sent_again_with_its_key_is_followed_once(site: Site) -> None:
 
     assert again.status_code == 200
     assert "resume" in again.json()["spec"], "the pause was given again"
-    problem(site.ask("POST", of(name, "abort"), RELEASER, headers=key), 422)
+    problem(site.ask("POST", of(name, "abort"), RELEASER, headers=key), 409)
 
 
 def ended(site: Site, name: str) -> None:

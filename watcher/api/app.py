@@ -7,6 +7,7 @@ metrics to anybody, as they say nothing about releases that the cluster does not
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -20,9 +21,10 @@ from starlette.routing import BaseRoute, Route
 from watcher.api.callers import Callers, is_loopback
 from watcher.api.dispatch import Endpoint, Gate, Operation
 from watcher.api.limits import Limits
+from watcher.api.openapi import DOCUMENT, document
 from watcher.api.page import Row, render
 from watcher.api.problems import HANDLERS
-from watcher.api.v1 import Operations, Served
+from watcher.api.v1 import OPERATIONS, Operations, Served
 from watcher.core.release import Release
 
 
@@ -44,11 +46,20 @@ class Shown(Protocol):
 def api_routes(served: Served, limits: Limits | None = None) -> list[BaseRoute]:
     """The API on a daemon, for those whom its settings name."""
     gate = Gate(Callers(lambda: served.config.settings.api), limits)
+    target = Operations(served, gate)
     paths: dict[str, list[Operation]] = {}
-    for operation in Operations(served, gate).all():
+    for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
-    endpoints = {path: Endpoint(gate, operations) for path, operations in paths.items()}
-    return [Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()]
+    endpoints = {path: Endpoint(gate, target, operations) for path, operations in paths.items()}
+    described = json.dumps(document(OPERATIONS))
+
+    async def openapi(_: Request) -> Response:
+        return Response(described, media_type="application/json")
+
+    return [
+        Route(DOCUMENT, openapi),
+        *(Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()),
+    ]
 
 
 def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:

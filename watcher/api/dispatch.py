@@ -57,7 +57,8 @@ class Operation:
     path: str
     summary: str
     role: Role
-    handler: Callable[[Asked], Awaitable[Response]]
+    handler: Callable[[Any, Asked], Awaitable[Response]]
+    """Called with what the endpoint works on."""
     answers: Mapping[int, tuple[str, type[BaseModel] | None]]
     """What it means and what comes, by status, where all is well."""
     query: type[Model] | None = None
@@ -116,8 +117,8 @@ class Gate:
 class Endpoint:
     """The operations at one path."""
 
-    def __init__(self, gate: Gate, operations: Sequence[Operation]) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, target: object, operations: Sequence[Operation]) -> None:
+        self._gate, self._target = gate, target
         self._operations = {operation.method: operation for operation in operations}
 
     @property
@@ -126,13 +127,13 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
+        operation = self._operations.get(request.method)
         if operation is None:
             raise HTTPException(405, headers={"Allow": ", ".join(self._operations)})
         caller = await self._gate.admit(request)
         with self._gate.slots.one(caller.name):
             asked = await self._ask(request, operation, caller)
-            response = await operation.handler(asked)
+            response = await operation.handler(self._target, asked)
             response.headers.setdefault("Cache-Control", "no-store")
             await response(scope, receive, send)
 

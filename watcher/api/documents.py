@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from watcher.core.application import COLORS, Application
 from watcher.core.models import Model, Name
@@ -17,6 +17,16 @@ from watcher.core.release import Phase, Release
 from watcher.core.rules import BoundRule
 
 ReleaseName = Annotated[str, Field(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+
+Image = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+def _named(schema: dict[str, Any]) -> None:
+    """What a container may be called, which the model's own schema does not say."""
+    schema["propertyNames"] = TypeAdapter(Name).json_schema()
+    schema["additionalProperties"] = TypeAdapter(Image).json_schema()
+    schema.pop("patternProperties", None)
+
 
 # -- requests ---------------------------------------------------------------------------------------------------------
 
@@ -33,7 +43,7 @@ class NewRelease(Model):
     namespace: Name
     application: Name
     version: Annotated[str, Field(min_length=1, max_length=128)]
-    images: Annotated[dict[Name, Annotated[str, Field(min_length=1, max_length=1024)]], Field(min_length=1)]
+    images: Annotated[dict[Name, Image], Field(min_length=1, json_schema_extra=_named)]
     """Image by container name."""
     force: bool = False
     """Even a version that was rolled back before."""

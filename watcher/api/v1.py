@@ -6,16 +6,19 @@ becomes a change to a Release object, in the caller's name, so any replica can a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from starlette.responses import Response
 
 from watcher.adapters.kubernetes.hands import Hands
+from watcher.api import streams
 from watcher.api.dispatch import Asked, Gate, Operation, answer
 from watcher.api.documents import (
     Applications,
     ColorQuery,
+    Evaluations,
     NamespaceQuery,
     NewRelease,
     ReleaseQuery,
@@ -24,6 +27,7 @@ from watcher.api.documents import (
     Rules,
     ShownApplication,
     Steering,
+    WaitQuery,
     application_json,
     rules_json,
 )
@@ -35,6 +39,7 @@ from watcher.core.release import Release, shown_json
 from watcher.engine import asking
 from watcher.engine.changes import Changes
 from watcher.engine.config import Config
+from watcher.engine.replay import Unanswered
 
 ROLES = {"approve": Role.APPROVER}
 STEERED = {
@@ -63,65 +68,18 @@ class Served(Protocol):
 
     def remember(self, release: Release) -> None: ...
 
+    def cached(self, namespace: str, name: str) -> Release | None: ...
+
+    def evaluations(self, release: Release) -> dict[str, Any]: ...
+
     def active_colors(self) -> dict[tuple[str, str], str]: ...
 
 
 class Operations:
-    """All of them, on one daemon."""
+    """What they do, on one daemon."""
 
     def __init__(self, served: Served, gate: Gate) -> None:
         self.served, self._gate = served, gate
-
-    def all(self) -> list[Operation]:
-        """The operations, in the order in which the document has them."""
-        reader = Role.READER
-        one = {200: ("The Application.", ShownApplication)}
-        created = {200: ("Asked for before, with this key.", Release), 201: ("Asked for.", Release)}
-        several = {200: ("Applications.", Applications)}
-        listed = {200: ("Releases.", Releases)}
-        back = {200: ("The Release that goes back.", Release), 201: ("A Release of its own goes back.", Release)}
-        bound = {200: ("The rules.", Rules)}
-        return [
-            Operation(
-                "listApplications", "GET", APPLICATIONS, "List Applications.", reader, self.list_applications, several,
-                NamespaceQuery,
-            ),
-            Operation(
-                "readApplication", "GET", ONE_APPLICATION, "Read an Application.", reader, self.read_application, one,
-                refusals=(404,),
-            ),
-            Operation(
-                "readRules", "GET", ONE_APPLICATION + "/rules", "The rules in force, as a watch that began now would "
-                "have them.", reader, self.rules, bound, ColorQuery, refusals=(404,),
-            ),
-            Operation(
-                "rollBackApplication", "POST", ONE_APPLICATION + "/rollback", "Send traffic back to the other colour, "
-                "by the Release that runs, or by one of its own.", Role.RELEASER, self.roll_back, back, None, RollBack,
-                (404,),
-            ),
-            Operation(
-                "listReleases", "GET", RELEASES, "List Releases, the newest first.", reader, self.list_releases, listed,
-                ReleaseQuery,
-            ),
-            Operation(
-                "createRelease", "POST", RELEASES, "Ask for a release.", Role.RELEASER, self.create_release, created,
-                None, NewRelease, (404,),
-            ),
-            Operation(
-                "readRelease", "GET", ONE_RELEASE, "Read a Release.", reader, self.read_release,
-                {200: ("The Release.", Release)}, refusals=(404,),
-            ),
-            *(self._steering(verb, told) for verb, told in STEERED.items()),
-        ]  # fmt: skip
-
-    def _steering(self, verb: str, told: str) -> Operation:
-        async def steer(asked: Asked) -> Response:
-            return await self._steer(asked, verb)
-
-        role = ROLES.get(verb, Role.RELEASER)
-        good = {200: ("The Release, with the command.", Release)}
-        path = f"{ONE_RELEASE}/{verb}"
-        return Operation(f"{verb}Release", "POST", path, told, role, steer, good, None, Steering, (404, 409))
 
     # -- Applications -------------------------------------------------------------------------------------------------
 
@@ -194,7 +152,55 @@ class Operations:
     async def read_release(self, asked: Asked) -> Response:
         return answer(shown_json(await self.one_release(asked)))
 
-    async def _steer(self, asked: Asked, verb: str) -> Response:
+    async def wait(self, asked: Asked) -> Response:
+        release = await self.one_release(asked)
+        wanted: WaitQuery = asked.query
+
+        def look() -> tuple[bool, Release | None]:
+            now = self.served.cached(release.namespace, release.name)
+            return now is None or now.phase.terminal or wanted.since not in ("", now.resource_version), now
+
+        # What was read may be newer than the cache: where the cache does not have it yet, it will ring.
+        self.served.remember(release)
+        found = await streams.wait(asked.request, self.served.changes, release.namespace, wanted.timeout, look)
+        if found is None:
+            raise Problem(404, f"The Release {release.name} is no longer there.")
+        return answer(shown_json(found))
+
+    async def stream_release(self, asked: Asked) -> Response:
+        release = await self.one_release(asked)
+        self.served.remember(release)
+
+        def look() -> tuple[str, str, Any, bool]:
+            now = self.served.cached(release.namespace, release.name)
+            if now is None:
+                return "deleted", "deleted", {}, True
+            return "release", now.resource_version, shown_json(now), now.phase.terminal
+
+        return streams.events(self.served.changes, release.namespace, look)
+
+    async def stream_application(self, asked: Asked) -> Response:
+        app = await self._one_application(asked)
+
+        def look() -> tuple[str, str, Any, bool]:
+            now = self._application(app)
+            return "application", hashlib.sha256(repr(now).encode()).hexdigest()[:16], now, False
+
+        return streams.events(self.served.changes, app.namespace, look)
+
+    async def evaluations(self, asked: Asked) -> Response:
+        release = await self.one_release(asked)
+        if release.status.switched_at is None or release.status.pinned is None:
+            raise Problem(409, f"{release.name} has not been watched: traffic has not moved.")
+        with self._gate.slots.one("evaluations"):
+            try:
+                return answer(await asked.run(self.served.evaluations, release))
+            except Unanswered as error:
+                raise Problem(
+                    503, f"Prometheus does not answer: {error.reason}", headers={"Retry-After": "10"}
+                ) from None
+
+    async def steer(self, asked: Asked, verb: str) -> Response:
         release = await self.one_release(asked)
         await self._gate.need(asked.caller, ROLES.get(verb, Role.RELEASER), release.namespace, release.spec.application)
         body: Steering = asked.body
@@ -245,10 +251,139 @@ class Operations:
             release, new = await asked.run(ask)
         except asking.NoRelease as error:
             raise Problem(404, str(error)) from None
-        except asking.Ended as error:
+        except (asking.Ended, asking.KeyReused) as error:
             raise Problem(409, str(error)) from None
-        except asking.KeyReused as error:
-            raise Problem(422, str(error)) from None
         self.served.remember(release)
         where = {"Location": f"{RELEASES}/{release.namespace}/{release.name}"}
         return answer(shown_json(release), 201 if new else 200, where if new else None)
+
+
+def _steering(verb: str, told: str) -> Operation:
+    async def steer(operations: Operations, asked: Asked) -> Response:
+        return await operations.steer(asked, verb)
+
+    good = {200: ("The Release, with the command.", Release)}
+    path = f"{ONE_RELEASE}/{verb}"
+    role = ROLES.get(verb, Role.RELEASER)
+    return Operation(f"{verb}Release", "POST", path, told, role, steer, good, body=Steering, refusals=(404, 409))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "listApplications",
+        "GET",
+        APPLICATIONS,
+        "List Applications.",
+        Role.READER,
+        Operations.list_applications,
+        {200: ("Applications.", Applications)},
+        query=NamespaceQuery,
+    ),
+    Operation(
+        "readApplication",
+        "GET",
+        ONE_APPLICATION,
+        "Read an Application.",
+        Role.READER,
+        Operations.read_application,
+        {200: ("The Application.", ShownApplication)},
+        refusals=(404,),
+    ),
+    Operation(
+        "readRules",
+        "GET",
+        ONE_APPLICATION + "/rules",
+        "The rules in force, as a watch that began now would have them.",
+        Role.READER,
+        Operations.rules,
+        {200: ("The rules.", Rules)},
+        query=ColorQuery,
+        refusals=(404,),
+    ),
+    Operation(
+        "streamApplication",
+        "GET",
+        ONE_APPLICATION + "/events",
+        "An Application now and at each change.",
+        Role.READER,
+        Operations.stream_application,
+        {200: ("Events named application, each with an Application.", None)},
+        refusals=(404,),
+        media_type=streams.MEDIA_TYPE,
+    ),
+    Operation(
+        "rollBackApplication",
+        "POST",
+        ONE_APPLICATION + "/rollback",
+        "Send traffic back to the other colour, by the Release that runs, or by one of its own.",
+        Role.RELEASER,
+        Operations.roll_back,
+        {200: ("The Release that goes back.", Release), 201: ("A Release of its own goes back.", Release)},
+        body=RollBack,
+        refusals=(404, 409),
+    ),
+    Operation(
+        "listReleases",
+        "GET",
+        RELEASES,
+        "List Releases, the newest first.",
+        Role.READER,
+        Operations.list_releases,
+        {200: ("Releases.", Releases)},
+        query=ReleaseQuery,
+    ),
+    Operation(
+        "createRelease",
+        "POST",
+        RELEASES,
+        "Ask for a release.",
+        Role.RELEASER,
+        Operations.create_release,
+        {200: ("Asked for before, with this key.", Release), 201: ("Asked for.", Release)},
+        body=NewRelease,
+        refusals=(404, 409),
+    ),
+    Operation(
+        "readRelease",
+        "GET",
+        ONE_RELEASE,
+        "Read a Release.",
+        Role.READER,
+        Operations.read_release,
+        {200: ("The Release.", Release)},
+        refusals=(404,),
+    ),
+    Operation(
+        "waitForRelease",
+        "GET",
+        ONE_RELEASE + "/wait",
+        "Read a Release once it has ended, or (with since) has changed; or as it is when the time is over.",
+        Role.READER,
+        Operations.wait,
+        {200: ("The Release.", Release)},
+        query=WaitQuery,
+        refusals=(404,),
+    ),
+    Operation(
+        "readEvaluations",
+        "GET",
+        ONE_RELEASE + "/evaluations",
+        "What each rule said since the switch.",
+        Role.READER,
+        Operations.evaluations,
+        {200: ("The evaluations.", Evaluations)},
+        refusals=(404, 409),
+    ),
+    Operation(
+        "streamRelease",
+        "GET",
+        ONE_RELEASE + "/events",
+        "A Release now and at each change, until it ends.",
+        Role.READER,
+        Operations.stream_release,
+        {200: ("Events named release, each with a Release.", None)},
+        refusals=(404,),
+        media_type=streams.MEDIA_TYPE,
+    ),
+    *(_steering(verb, told) for verb, told in STEERED.items()),
+)

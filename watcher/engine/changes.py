@@ -24,6 +24,11 @@ class Changes:
         for wake in waiting:
             wake()
 
+    def waited_for(self) -> bool:
+        """Whether anybody waits."""
+        with self._lock:
+            return bool(self._waiting)
+
     @contextmanager
     def heard_by(self, namespace: str, wake: Callable[[], None]) -> Iterator[None]:
         """Call `wake` at each change until the context is left."""

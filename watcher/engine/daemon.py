@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
@@ -35,6 +36,7 @@ from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock, lasts
 from watcher.engine.config import Config, Files
+from watcher.engine.evaluations import evaluations
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
 from watcher.engine.lookout import Lookout
@@ -97,9 +99,9 @@ class Daemon:
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        metrics = _metrics(config.settings)
-        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run, metrics)
-        self._watches = Watches(metrics, self._clock, self._lanes.wake)
+        self._metrics = _metrics(config.settings)
+        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run, self._metrics)
+        self._watches = Watches(self._metrics, self._clock, self._lanes.wake)
         self._workers = Workers(
             caches=self._caches,
             hands=Hands(self._main),
@@ -214,6 +216,14 @@ class Daemon:
         if namespace not in self._namespaces():
             return None
         return self._caches.release(namespace, name) or self.hands.read_release(namespace, name)
+
+    def cached(self, namespace: str, name: str) -> Release | None:
+        """One Release as the cache has it: without waiting for anything."""
+        return self._caches.release(namespace, name)
+
+    def evaluations(self, release: Release) -> dict[str, Any]:
+        """What each rule of a Release said since its switch, asked of Prometheus anew. Raises Unanswered."""
+        return evaluations(self._metrics, release, self._clock.now())
 
     def remember(self, release: Release) -> None:
         """What was just written, so that whoever asks here next sees it."""
