@@ -240,6 +240,8 @@ class Pinned(Part):
     previous_version: str = ""
     restarts: dict[str, int] = {}
     """Container restarts per pod (uid) of the new colour at the moment of the flip, where not zero."""
+    images: dict[str, dict[str, str]] = {}
+    """What both colours ran at the moment of the flip: image by container, by Deployment."""
 
 
 class Status(Part):

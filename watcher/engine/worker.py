@@ -249,6 +249,7 @@ class Workers:
         first, *also = (world.view for world in worlds)
         return Observed(
             application=app,
+            removed=self._application(release) is None,
             rules=rules,
             rules_problem=problem,
             service=first.service,

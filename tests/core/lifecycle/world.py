@@ -205,6 +205,8 @@ class World:
     """The live Service's resourceVersion."""
     service: bool = True
     service_known: bool = True
+    removed: bool = False
+    """No file defines the Application any more."""
     preview: str | None = "blue"
     blue: Side = Side("blue", version="2.4.0")
     green: Side = Side("green", image="registry.example/chat:2.3.9", version="2.3.9")
@@ -249,6 +251,7 @@ class World:
         view = self.view()
         return Observed(
             application=self.app,
+            removed=self.removed,
             rules=self.rules,
             rules_problem=self.rules_problem,
             service=view.service,

@@ -25,6 +25,13 @@ STATUS_LOST = (
     "It ends here, and leaves selector and pods as they are: look at which colour is live."
 )
 
+REMOVED = Tell(
+    "application-removed",
+    "ApplicationRemoved",
+    "No file defines this Application any more. The Release goes on to its end with what it began with.",
+    "warning",
+)
+
 PHASES: dict[Phase, PhaseStep] = {
     Phase.PENDING: pending,
     Phase.DEPLOYING: deploying,
@@ -56,6 +63,8 @@ def step(release: Release, observed: Observed, now: datetime) -> tuple[Release, 
         after, effects = turn.end(Phase.FAILED, "StatusLost", STATUS_LOST, severity="critical")
     else:
         after, effects = PHASES[release.phase](turn)
+    if observed.removed and not after.phase.terminal:
+        effects = (*effects, REMOVED)
     repeated = {tell.key: tell for tell in news(after, now)}
     done = tuple(_with_evidence(effect, repeated) for effect in effects)
     told = {effect.key for effect in effects if isinstance(effect, Tell)}

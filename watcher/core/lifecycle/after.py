@@ -14,6 +14,7 @@ from typing import Any
 from watcher.core.effects import Effect, PointPreview, Tell
 from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import superseded
+from watcher.core.lifecycle.changed import changed
 from watcher.core.lifecycle.foreign import give_way, let_be
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
@@ -98,6 +99,7 @@ def _sick_pods(turn: Turn) -> tuple[str, str] | None:
         silent = now - max([since, *changes])
         if side.ready == 0 and silent > limits.no_endpoints:
             said = f"{turn.colors.to}{pair.whose} has had no ready endpoint for {silent.total_seconds():.0f} s"
+            said += "" if side.deployment else f", as Deployment {pair.app.deployment(turn.colors.to)} was deleted"
             return "pods/NoEndpoints", said
     return None
 
@@ -166,7 +168,7 @@ def watching(turn: Turn) -> Step:
         changes |= would[0]
         effects += would[1]
     conditions = way_back(turn)
-    conditions = _sight(turn, reading, conditions)
+    conditions = changed(turn, _sight(turn, reading, conditions))
     if "rules" in changes or _truths(conditions) != _truths(turn.status.conditions):
         changes["conditions"] = conditions
     if turn.now >= turn.watch_until and not turn.paused():

@@ -13,6 +13,7 @@ from typing import Any
 from watcher.core.application import COLORS, Application, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, Target, Wake
 from watcher.core.images import called, within
+from watcher.core.lifecycle.changed import difference, tampered, wanted_of
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
 from watcher.core.lifecycle.foreign import take_up
 from watcher.core.lifecycle.stages import run_stage
@@ -240,6 +241,10 @@ def superseded(turn: Turn) -> Step:
         f"Somebody else moved the selector of Service {spec.service}: {spec.selector_key} is "
         f"{pair.selected or '(nothing)'}, {pair.expected} was expected. The Release ends and leaves it there."
     )
+    if pair.selected not in COLORS:
+        patch = f'{{"spec":{{"selector":{{"{spec.selector_key}":"{pair.expected}"}}}}}}'
+        cure = f"kubectl patch service {spec.service} -n {turn.release.namespace} -p '{patch}'"
+        message += f" That is neither colour alone; put it right with: {cure}"
     return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning", left=turn.selected)
 
 
@@ -265,8 +270,9 @@ def deploying(turn: Turn) -> Step:
     deploys = [deploy for pair in turn.pairs for deploy in _deploys(pair)]
     if deploys:
         if late:
-            message = f"The API server did not take the deployment of {turn.version} to {turn.colors.to} {late}."
-            return turn.fail("DeployDeadline", f"{message} Traffic never moved.")
+            changes = "; ".join(_kept_back(pair) for pair in turn.pairs)
+            message = f"{turn.version} could not be deployed to {turn.colors.to} {late}: {changes}"
+            return turn.fail("DeployDeadline", f"{message}. Traffic never moved.")
         return turn.stay(*deploys, wake=RETRY)
     return _rolls_out(turn, late)
 
@@ -275,12 +281,20 @@ def _deploys(pair: Turn) -> Iterator[Deploy]:
     """What is still to be done to the pair's idle Deployment: each gets the images of the containers that it has."""
     found, spec = pair.color(pair.colors.to).deployment, pair.release.spec
     assert found is not None
-    wanted = spec.images
-    if len(pair.pairs) > 1:
-        wanted = {container: image for container, image in wanted.items() if container in found.images}
+    wanted = wanted_of(pair, found)
     have = {container: found.images.get(container) for container in wanted}
     if have != wanted or found.replicas < pair.replicas or found.version != spec.version:
         yield Deploy(found.name, wanted, max(pair.replicas, found.replicas), spec.version)
+
+
+def _kept_back(pair: Turn) -> str:
+    """Why a Deployment is not as it was asked to be: nothing but its own words tell the two causes apart."""
+    found = pair.color(pair.colors.to).deployment
+    other = difference(wanted_of(pair, found), found.images) if found else ""
+    return (
+        f"{other or 'its size or version is not as asked for'}; "
+        f"the API server refuses the change, or somebody else (GitOps, a person) keeps taking it back"
+    )
 
 
 def _rolls_out(turn: Turn, late: str) -> Step:
@@ -330,7 +344,7 @@ def _failed_deploy(turn: Turn, found: Diagnosis) -> Step:
 
 def testing(turn: Turn) -> Step:
     """Point the preview at the new version, then smoke, verification and health checks, in this order."""
-    stopped = interrupted(turn)
+    stopped = interrupted(turn) or tampered(turn)
     if stopped:
         return stopped
     spec = turn.app.spec
@@ -358,7 +372,7 @@ def testing(turn: Turn) -> Step:
 
 def awaiting_approval(turn: Turn) -> Step:
     """Wait for a person, with a deadline."""
-    stopped = interrupted(turn)
+    stopped = interrupted(turn) or tampered(turn)
     if stopped:
         return stopped
     approve = turn.release.spec.approve

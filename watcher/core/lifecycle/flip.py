@@ -13,6 +13,7 @@ from typing import Any
 from watcher.core.application import other
 from watcher.core.effects import PointPreview, Scale, SwapSelector, Tell
 from watcher.core.lifecycle.before import interrupted, superseded
+from watcher.core.lifecycle.changed import images_of, tampered
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
 from watcher.core.release import Flip, Phase, Pinned
@@ -103,6 +104,9 @@ def _stop(turn: Turn, told: str) -> Step:
 
 def _intend_switch(turn: Turn) -> Step:
     spec, to, begun = turn.app.spec, turn.colors.to, bool(turn.status.flips)
+    other = None if begun else tampered(turn)
+    if other:
+        return other
     waits = "" if begun else turn.paused()
     if not (begun or waits or turn.release.spec.override_window):
         why = closed_because(spec.windows, spec.freezes, turn.now)
@@ -140,7 +144,9 @@ def _pin_watch(turn: Turn) -> Pinned:
     """What the watch is held to from the first flip on."""
     pods = [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
     restarts = {pod.uid: pod.failures for pod in pods if pod.failures}
-    return turn.pinned.model_copy(update={"rules": turn.observed.rules, "restarts": restarts})
+    return turn.pinned.model_copy(
+        update={"rules": turn.observed.rules, "restarts": restarts, "images": images_of(turn)}
+    )
 
 
 def _next_index(turn: Turn) -> int:

@@ -103,6 +103,8 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
     rules = tuple(r.model_copy(update={"mode": "observe"}) if observes else r for r in observed.rules)
     sizes = {pair.app.spec.service: _size(pair, found.to) for pair in turn.pairs}
     pods = [pod for pair in turn.pairs for pod in pair.color(found.to).pods]
+    sides = [pair.color(color).deployment for pair in turn.pairs for color in COLORS]
+    images = {deployment.name: dict(deployment.images) for deployment in sides if deployment}
     pinned = Pinned(
         application=app,
         rules=rules,
@@ -110,6 +112,7 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
         sizes=sizes,
         previous_version=called(left.version, left.images, aside=True) if left else "",
         restarts={pod.uid: pod.failures for pod in pods if pod.failures},
+        images=images,
     )
     moved = [pair.app.spec.service for pair in turn.pairs if pair.selected == found.to]
     flips = tuple(

@@ -20,7 +20,10 @@ def way_back(turn: Turn) -> tuple[Condition, ...]:
     cold = [pair for pair in turn.pairs if pair.color(color).ready == 0]
     if not cold:
         return turn.condition(KIND, False, message="The way back is warm.")
-    names = " and ".join(f"Deployment {pair.app.deployment(color)}" for pair in cold)
+    names = " and ".join(
+        f"Deployment {pair.app.deployment(color)}{'' if pair.color(color).deployment else ', which does not exist'}"
+        for pair in cold
+    )
     message = (
         f"The way back is cold: {color}{cold[0].whose} has no ready pods. A rollback would first have to bring up "
     )
