@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SCENARIO ?= errors
 
-.PHONY: help setup demo test test-cluster faults unit lint format check lock clean
+.PHONY: help setup demo test test-cluster faults soak unit lint format check lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what each target does
@@ -25,6 +25,9 @@ test-cluster: ## Tier 3: the image in a real Kubernetes, built and started here 
 
 faults: setup ## Kill the daemon at, and fail, each request that it makes (about 10 minutes)
 	@$(BIN)/python -m tests.faults
+
+soak: setup ## 200 Releases one after another: what the daemon holds afterwards that it did not before (2 minutes)
+	@$(BIN)/python -m tests.soak
 
 unit: setup ## The tests of the pure core only (seconds)
 	@$(BIN)/pytest -q tests/core

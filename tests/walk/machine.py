@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -80,281 +80,283 @@ class Ground:
         return self.scene
 
 
-def machine(ground: Ground) -> type[RuleBasedStateMachine]:  # noqa: C901 - one class, as hypothesis wants it
-    """The machine over one ground."""
+class Walk(RuleBasedStateMachine):
+    """One walk. `ground` is given to a class of its own by `machine`."""
 
-    class Walk(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scene = ground.begin()
-            self._bad = False
+    ground: ClassVar[Ground]
 
-        def do(self, words: str, action: Callable[[], Any]) -> None:
-            """One step: told, done, at rest, judged."""
-            ground.steps += 1
-            ground.told.append(f"{ground.clock.seconds - START:9.1f} s  {words}")
-            try:
-                action()
-                self.scene.rest()
-                self.scene.judge()
-            except Exception as error:
-                self.fail(error)
-                raise
+    def __init__(self) -> None:
+        super().__init__()
+        self.scene = self.ground.begin()
+        self._bad = False
 
-        def fail(self, error: Exception) -> None:
-            self._bad = True
-            if ground.failed is None:
-                ground.failed = (f"{type(error).__name__}: {error}", list(ground.told))
+    def do(self, words: str, action: Callable[[], Any]) -> None:
+        """One step: told, done, at rest, judged."""
+        self.ground.steps += 1
+        self.ground.told.append(f"{self.ground.clock.seconds - START:9.1f} s  {words}")
+        try:
+            action()
+            self.scene.rest()
+            self.scene.judge()
+        except Exception as error:
+            self.fail(error)
+            raise
 
-        def teardown(self) -> None:
-            try:
-                if not self._bad:
-                    ground.told.append(f"{ground.clock.seconds - START:9.1f} s  everything is healed")
-                    self.scene.converge()
-                    found = broken(self.scene, ground.log)
-                    assert not found, "; ".join(found)
-            except Exception as error:
-                self.fail(error)
-                raise
-            finally:
-                stories = self.scene.journal.stories.values()
-                ground.ends.update("deleted" if s.deleted else s.last.phase.value for s in stories)
-                ground.flips += sum(bool(move.uid) for move in self.scene.journal.moves)
-                ground.ending += self.scene.end()
+    def fail(self, error: Exception) -> None:
+        self._bad = True
+        if self.ground.failed is None:
+            self.ground.failed = (f"{type(error).__name__}: {error}", list(self.ground.told))
 
-        # -- time -----------------------------------------------------------------------------------------------------
+    def teardown(self) -> None:
+        try:
+            if not self._bad:
+                self.ground.told.append(f"{self.ground.clock.seconds - START:9.1f} s  everything is healed")
+                self.scene.converge()
+                found = broken(self.scene, self.ground.log)
+                assert not found, "; ".join(found)
+        except Exception as error:
+            self.fail(error)
+            raise
+        finally:
+            stories = self.scene.journal.stories.values()
+            self.ground.ends.update("deleted" if s.deleted else s.last.phase.value for s in stories)
+            self.ground.flips += sum(bool(move.uid) for move in self.scene.journal.moves)
+            self.ground.ending += self.scene.end()
 
-        @rule(seconds=st.sampled_from([0.2, 1.0, 1.0, 3.0, 6.0]))
-        def time_passes(self, seconds: float) -> None:
-            self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
+    # -- time -----------------------------------------------------------------------------------------------------
 
-        @rule(seconds=st.sampled_from([8.0, 25.0]))
-        def more_time_passes(self, seconds: float) -> None:
-            self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
+    @rule(seconds=st.sampled_from([0.2, 1.0, 1.0, 3.0, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
 
-        @rule(seconds=st.sampled_from([15.0, 50.0, 90.0, 3700.0]))
-        def the_clock_jumps(self, seconds: float) -> None:
-            self.do(f"the clock jumps by {seconds:g} s", lambda: self.scene.jump(seconds))
+    @rule(seconds=st.sampled_from([8.0, 25.0]))
+    def more_time_passes(self, seconds: float) -> None:
+        self.do(f"{seconds:g} s pass", lambda: self.scene.let_pass(seconds))
 
-        # -- people ---------------------------------------------------------------------------------------------------
+    @rule(seconds=st.sampled_from([15.0, 50.0, 90.0, 3700.0]))
+    def the_clock_jumps(self, seconds: float) -> None:
+        self.do(f"the clock jumps by {seconds:g} s", lambda: self.scene.jump(seconds))
 
-        @initialize(image=st.sampled_from(IMAGES[:5]))
-        def a_first_release(self, image: str) -> None:
-            self.do(f"release of {image}", lambda: self.scene.release(image, force=False))
+    # -- people ---------------------------------------------------------------------------------------------------
 
-        @precondition(lambda self: len(self.scene.running()) < 2)
-        @rule(image=st.sampled_from(IMAGES), force=st.sampled_from([False, False, False, True]))
-        def a_release(self, image: str, force: bool) -> None:
-            self.do(f"release of {image}{' by force' if force else ''}", lambda: self.scene.release(image, force=force))
+    @initialize(image=st.sampled_from(IMAGES[:5]))
+    def a_first_release(self, image: str) -> None:
+        self.do(f"release of {image}", lambda: self.scene.release(image, force=False))
 
-        @precondition(lambda self: not self.scene.running())
-        @rule(image=st.sampled_from(IMAGES[:5]), force=st.booleans(), seconds=st.sampled_from([2.0, 5.0, 12.0]))
-        def a_release_gets_some_time(self, image: str, force: bool, seconds: float) -> None:
-            def act() -> None:
-                self.scene.release(image, force=force)
-                self.scene.let_pass(seconds)
+    @precondition(lambda self: len(self.scene.running()) < 2)
+    @rule(image=st.sampled_from(IMAGES), force=st.sampled_from([False, False, False, True]))
+    def a_release(self, image: str, force: bool) -> None:
+        self.do(f"release of {image}{' by force' if force else ''}", lambda: self.scene.release(image, force=force))
 
-            self.do(f"release of {image}{' by force' if force else ''}, and {seconds:g} s pass", act)
+    @precondition(lambda self: not self.scene.running())
+    @rule(image=st.sampled_from(IMAGES[:5]), force=st.booleans(), seconds=st.sampled_from([2.0, 5.0, 12.0]))
+    def a_release_gets_some_time(self, image: str, force: bool, seconds: float) -> None:
+        def act() -> None:
+            self.scene.release(image, force=force)
+            self.scene.let_pass(seconds)
 
-        @precondition(lambda self: not self.scene.running())
-        @rule(image=st.sampled_from(IMAGES[:5]))
-        def a_release_is_paused_before_its_switch(self, image: str) -> None:
-            def act() -> None:
-                self.scene.command(self.scene.release(image, force=True), "pause")
-                self.scene.let_pass(4.0)
+        self.do(f"release of {image}{' by force' if force else ''}, and {seconds:g} s pass", act)
 
-            self.do(f"release of {image} by force, which is paused at once, and 4 s pass", act)
+    @precondition(lambda self: not self.scene.running())
+    @rule(image=st.sampled_from(IMAGES[:5]))
+    def a_release_is_paused_before_its_switch(self, image: str) -> None:
+        def act() -> None:
+            self.scene.command(self.scene.release(image, force=True), "pause")
+            self.scene.let_pass(4.0)
 
-        @precondition(lambda self: self.scene.running())
-        @rule(what=st.sampled_from(["unready", "unready", "scaled to 0"]), first=st.booleans())
-        def what_a_release_needs_goes(self, what: str, first: bool) -> None:
-            running = self.scene.running()[0 if first else -1]
-            found = running.status.colors
-            going_back = found is not None and self.scene.journal.selected == found.to
-            color = "green" if found is None else found.from_ if going_back else found.to
+        self.do(f"release of {image} by force, which is paused at once, and 4 s pass", act)
 
-            def act() -> None:
-                self.scene.sicken(color, what) if what == "unready" else self.scene.scale(color, 0)
+    @precondition(lambda self: self.scene.running())
+    @rule(what=st.sampled_from(["unready", "unready", "scaled to 0"]), first=st.booleans())
+    def what_a_release_needs_goes(self, what: str, first: bool) -> None:
+        running = self.scene.running()[0 if first else -1]
+        found = running.status.colors
+        going_back = found is not None and self.scene.journal.selected == found.to
+        color = "green" if found is None else found.from_ if going_back else found.to
 
-            self.do(f"{color}, which {running.name} needs, is {what}", act)
+        def act() -> None:
+            self.scene.sicken(color, what) if what == "unready" else self.scene.scale(color, 0)
 
-        @precondition(lambda self: any(release.phase is Phase.SWITCHING for release in self.scene.running()))
-        @rule(how=st.sampled_from(["unready", "scaled to 0", "well"]))
-        def a_release_that_waits_to_switch_may(self, how: str) -> None:
-            waiting = next(release for release in self.scene.running() if release.phase is Phase.SWITCHING)
-            assert waiting.status.colors is not None
-            to = waiting.status.colors.to
+        self.do(f"{color}, which {running.name} needs, is {what}", act)
 
-            def act() -> None:
-                if how == "scaled to 0":
-                    self.scene.scale(to, 0)
-                else:
-                    self.scene.sicken(to, how if how == "unready" else "")
-                self.scene.command(waiting.name, "pause", on=False)
-                self.scene.let_pass(3.0)
+    @precondition(lambda self: any(release.phase is Phase.SWITCHING for release in self.scene.running()))
+    @rule(how=st.sampled_from(["unready", "scaled to 0", "well"]))
+    def a_release_that_waits_to_switch_may(self, how: str) -> None:
+        waiting = next(release for release in self.scene.running() if release.phase is Phase.SWITCHING)
+        assert waiting.status.colors is not None
+        to = waiting.status.colors.to
 
-            self.do(f"{to} is {how}, and {waiting.name} is resumed", act)
+        def act() -> None:
+            if how == "scaled to 0":
+                self.scene.scale(to, 0)
+            else:
+                self.scene.sicken(to, how if how == "unready" else "")
+            self.scene.command(waiting.name, "pause", on=False)
+            self.scene.let_pass(3.0)
 
-        @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
-        @rule(killed=st.booleans())
-        def a_rollback_has_to_wait(self, killed: bool) -> None:
-            running = next(release for release in self.scene.running() if release.status.switched_at)
-            assert running.status.colors is not None
-            back = running.status.colors.from_
+        self.do(f"{to} is {how}, and {waiting.name} is resumed", act)
 
-            def act() -> None:
-                self.scene.sicken(back, "unready")
-                self.scene.command(running.name, "rollback")
-                self.scene.let_pass(1.0)
-                for life in self.scene.lives[:1] if killed else ():
-                    self.scene.end_life(life, killed=True)
-                    self.scene.start_life()
+    @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
+    @rule(killed=st.booleans())
+    def a_rollback_has_to_wait(self, killed: bool) -> None:
+        running = next(release for release in self.scene.running() if release.status.switched_at)
+        assert running.status.colors is not None
+        back = running.status.colors.from_
 
-            words = f"rollback {running.name}, while {back} is not ready"
-            self.do(f"{words}{'; the daemon is killed and started again' if killed else ''}", act)
+        def act() -> None:
+            self.scene.sicken(back, "unready")
+            self.scene.command(running.name, "rollback")
+            self.scene.let_pass(1.0)
+            for life in self.scene.lives[:1] if killed else ():
+                self.scene.end_life(life, killed=True)
+                self.scene.start_life()
 
-        @precondition(lambda self: len(self.scene.running()) < 2)
-        @rule()
-        def a_rollback_by_hand(self) -> None:
-            self.do("rollback by hand", self.scene.roll_back_by_hand)
+        words = f"rollback {running.name}, while {back} is not ready"
+        self.do(f"{words}{'; the daemon is killed and started again' if killed else ''}", act)
 
-        @precondition(lambda self: self.scene.running())
-        @rule(data=st.data(), what=st.sampled_from(COMMANDS))
-        def a_command(self, data: st.DataObject, what: str) -> None:
-            name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
-            field, on = ("pause", False) if what == "resume" else (what, True)
-            self.do(f"{what} {name}", lambda: self.scene.command(name, field, on=on))
+    @precondition(lambda self: len(self.scene.running()) < 2)
+    @rule()
+    def a_rollback_by_hand(self) -> None:
+        self.do("rollback by hand", self.scene.roll_back_by_hand)
 
-        @precondition(lambda self: self.scene.running())
-        @rule(data=st.data())
-        def a_release_is_deleted(self, data: st.DataObject) -> None:
-            name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
-            self.do(f"Release {name} is deleted", lambda: self.scene.delete(paths.releases(self.scene.namespace, name)))
+    @precondition(lambda self: self.scene.running())
+    @rule(data=st.data(), what=st.sampled_from(COMMANDS))
+    def a_command(self, data: st.DataObject, what: str) -> None:
+        name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
+        field, on = ("pause", False) if what == "resume" else (what, True)
+        self.do(f"{what} {name}", lambda: self.scene.command(name, field, on=on))
 
-        @rule(color=st.sampled_from([None, None, "blue", "green", "red", ""]))
-        def a_person_moves_the_selector(self, color: str | None) -> None:
-            self.do(f"a person moves the selector to {color}", lambda: self.scene.person_moves(color))
+    @precondition(lambda self: self.scene.running())
+    @rule(data=st.data())
+    def a_release_is_deleted(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([release.name for release in self.scene.running()]))
+        self.do(f"Release {name} is deleted", lambda: self.scene.delete(paths.releases(self.scene.namespace, name)))
 
-        @rule(color=colors, replicas=st.sampled_from([0, 1, 2, 3]))
-        def a_person_scales(self, color: str, replicas: int) -> None:
-            self.do(f"{color} is scaled to {replicas}", lambda: self.scene.scale(color, replicas))
+    @rule(color=st.sampled_from([None, None, "blue", "green", "red", ""]))
+    def a_person_moves_the_selector(self, color: str | None) -> None:
+        self.do(f"a person moves the selector to {color}", lambda: self.scene.person_moves(color))
 
-        @rule(variant=st.sampled_from([*VARIANTS, *BROKEN]))
-        def the_file_is_edited(self, variant: str) -> None:
-            self.do(f"the Application's file becomes: {variant}", lambda: self.scene.edit(variant))
+    @rule(color=colors, replicas=st.sampled_from([0, 1, 2, 3]))
+    def a_person_scales(self, color: str, replicas: int) -> None:
+        self.do(f"{color} is scaled to {replicas}", lambda: self.scene.scale(color, replicas))
 
-        # -- the cluster ----------------------------------------------------------------------------------------------
+    @rule(variant=st.sampled_from([*VARIANTS, *BROKEN]))
+    def the_file_is_edited(self, variant: str) -> None:
+        self.do(f"the Application's file becomes: {variant}", lambda: self.scene.edit(variant))
 
-        @rule(color=colors)
-        def pods_are_deleted(self, color: str) -> None:
-            self.do(f"the pods of {color} are deleted", lambda: self.scene.delete_pods(color))
+    # -- the cluster ----------------------------------------------------------------------------------------------
 
-        @rule(color=colors, how=st.sampled_from(["unready", "crashing", "", ""]))
-        def pods_fall_ill(self, color: str, how: str) -> None:
-            self.do(f"the pods of {color} are {how or 'well'}", lambda: self.scene.sicken(color, how))
+    @rule(color=colors)
+    def pods_are_deleted(self, color: str) -> None:
+        self.do(f"the pods of {color} are deleted", lambda: self.scene.delete_pods(color))
 
-        @rule(color=colors, again=st.sampled_from([True, True, False]))
-        def a_deployment_comes_or_goes(self, color: str, again: bool) -> None:
-            path = paths.deployments(self.scene.namespace, f"{SHOP}-{color}")
+    @rule(color=colors, how=st.sampled_from(["unready", "crashing", "", ""]))
+    def pods_fall_ill(self, color: str, how: str) -> None:
+        self.do(f"the pods of {color} are {how or 'well'}", lambda: self.scene.sicken(color, how))
 
-            def act() -> None:
-                self.scene.delete(path)
-                if again:
-                    self.scene.make_deployment(color, 2)
+    @rule(color=colors, again=st.sampled_from([True, True, False]))
+    def a_deployment_comes_or_goes(self, color: str, again: bool) -> None:
+        path = paths.deployments(self.scene.namespace, f"{SHOP}-{color}")
 
-            self.do(f"Deployment {color} is deleted{' and made again' if again else ''}", act)
+        def act() -> None:
+            self.scene.delete(path)
+            if again:
+                self.scene.make_deployment(color, 2)
 
-        @rule(name=st.sampled_from([SHOP, PREVIEW]), color=colors, again=st.sampled_from([True, True, False]))
-        def a_service_comes_or_goes(self, name: str, color: str, again: bool) -> None:
-            def act() -> None:
-                self.scene.delete(paths.services(self.scene.namespace, name))
-                if again:
-                    self.scene.make_service(name, color)
+        self.do(f"Deployment {color} is deleted{' and made again' if again else ''}", act)
 
-            self.do(f"Service {name} is deleted{f' and made for {color}' if again else ''}", act)
+    @rule(name=st.sampled_from([SHOP, PREVIEW]), color=colors, again=st.sampled_from([True, True, False]))
+    def a_service_comes_or_goes(self, name: str, color: str, again: bool) -> None:
+        def act() -> None:
+            self.scene.delete(paths.services(self.scene.namespace, name))
+            if again:
+                self.scene.make_service(name, color)
 
-        # -- surroundings ---------------------------------------------------------------------------------------------
+        self.do(f"Service {name} is deleted{f' and made for {color}' if again else ''}", act)
 
-        @rule(how=st.sampled_from(["up", "up", "down", "slow", "partial"]))
-        def prometheus_is(self, how: str) -> None:
-            self.do(f"Prometheus is {how}", lambda: setattr(self.scene.outside, "metrics", how))
+    # -- surroundings ---------------------------------------------------------------------------------------------
 
-        @rule(
-            what=st.sampled_from(["errors", "errors", "lag", "traffic"]), value=st.sampled_from([1.0, 50.0, 90.0, None])
+    @rule(how=st.sampled_from(["up", "up", "down", "slow", "partial"]))
+    def prometheus_is(self, how: str) -> None:
+        self.do(f"Prometheus is {how}", lambda: setattr(self.scene.outside, "metrics", how))
+
+    @rule(what=st.sampled_from(["errors", "errors", "lag", "traffic"]), value=st.sampled_from([1.0, 50.0, 90.0, None]))
+    def the_measured_changes(self, what: str, value: float | None) -> None:
+        self.do(f"{what} become {value}", lambda: self.scene.measure(what, value))
+
+    @rule(how=st.sampled_from(["up", "failing", "refusing", "hanging"]))
+    def whoever_is_told_is(self, how: str) -> None:
+        self.do(f"who is told is {how}", lambda: setattr(self.scene.outside, "told", how))
+
+    @rule(how=st.sampled_from(["well", "failing"]))
+    def checks_and_hooks_are(self, how: str) -> None:
+        self.do(f"checks and hooks are {how}", lambda: setattr(self.scene.outside, "checks", how))
+
+    # -- the daemon and its way to the API server -----------------------------------------------------------------
+
+    @precondition(lambda self: self.scene.lives)
+    @rule(how=st.sampled_from(FAULTS), where=st.sampled_from(list(WHERE)), count=st.sampled_from([1, 1, 3, 30]))
+    def requests_go_wrong(self, how: str, where: str, count: int) -> None:
+        def act() -> None:
+            for life in self.scene.lives:
+                life.spoiler.order(how, where, count)
+
+        self.do(f"{count} requests ({where}) will be: {how}", act)
+
+    @precondition(lambda self: self.scene.lives)
+    @rule()
+    def the_next_swap_is_overtaken(self) -> None:
+        self.do(
+            "a person will overtake the next swap",
+            lambda: self.scene.lives[0].spoiler.order("overtaken", "swap", 1),
         )
-        def the_measured_changes(self, what: str, value: float | None) -> None:
-            self.do(f"{what} become {value}", lambda: self.scene.measure(what, value))
 
-        @rule(how=st.sampled_from(["up", "failing", "refusing", "hanging"]))
-        def whoever_is_told_is(self, how: str) -> None:
-            self.do(f"who is told is {how}", lambda: setattr(self.scene.outside, "told", how))
+    @rule()
+    def the_way_to_the_api_server_is_well(self) -> None:
+        def act() -> None:
+            for life in self.scene.lives:
+                life.spoiler.heal()
 
-        @rule(how=st.sampled_from(["well", "failing"]))
-        def checks_and_hooks_are(self, how: str) -> None:
-            self.do(f"checks and hooks are {how}", lambda: setattr(self.scene.outside, "checks", how))
+        self.do("requests pass again", act)
 
-        # -- the daemon and its way to the API server -----------------------------------------------------------------
+    @rule()
+    def what_is_late_arrives(self) -> None:
+        self.do("what is late arrives", lambda: deliver(self.scene.every_life()))
 
-        @precondition(lambda self: self.scene.lives)
-        @rule(how=st.sampled_from(FAULTS), where=st.sampled_from(list(WHERE)), count=st.sampled_from([1, 1, 3, 30]))
-        def requests_go_wrong(self, how: str, where: str, count: int) -> None:
-            def act() -> None:
-                for life in self.scene.lives:
-                    life.spoiler.order(how, where, count)
+    @precondition(lambda self: self.scene.lives)
+    @rule(killed=st.booleans(), again=st.sampled_from([True, True, True, False]))
+    def a_life_ends(self, killed: bool, again: bool) -> None:
+        def act() -> None:
+            life = next((found for found in self.scene.lives if found.daemon.leads()), self.scene.lives[0])
+            self.scene.end_life(life, killed=killed)
+            if again:
+                self.scene.start_life()
 
-            self.do(f"{count} requests ({where}) will be: {how}", act)
+        self.do(f"the daemon is {'killed' if killed else 'stopped'}{' and started again' if again else ''}", act)
 
-        @precondition(lambda self: self.scene.lives)
-        @rule()
-        def the_next_swap_is_overtaken(self) -> None:
-            self.do(
-                "a person will overtake the next swap",
-                lambda: self.scene.lives[0].spoiler.order("overtaken", "swap", 1),
-            )
+    @precondition(lambda self: len(self.scene.lives) < 2)
+    @rule()
+    def another_replica_starts(self) -> None:
+        self.do("another replica starts", self.scene.start_life)
 
-        @rule()
-        def the_way_to_the_api_server_is_well(self) -> None:
-            def act() -> None:
-                for life in self.scene.lives:
-                    life.spoiler.heal()
+    @precondition(lambda self: any(life.daemon.leads() for life in self.scene.lives))
+    @rule(another=st.booleans())
+    def the_leader_cannot_renew(self, another: bool) -> None:
+        def act() -> None:
+            leader = next(life for life in self.scene.lives if life.daemon.leads())
+            leader.spoiler.order("refused", "lease", 1000)
+            if another and len(self.scene.lives) < 2:
+                self.scene.start_life()
+            for _ in range(8):
+                self.scene.jump(LEASE / 4)
+            leader.spoiler.heal()
 
-            self.do("requests pass again", act)
+        self.do(
+            f"the leader cannot renew its Lease for a while{', and there is another replica' if another else ''}",
+            act,
+        )
 
-        @rule()
-        def what_is_late_arrives(self) -> None:
-            self.do("what is late arrives", lambda: deliver(self.scene.every_life()))
 
-        @precondition(lambda self: self.scene.lives)
-        @rule(killed=st.booleans(), again=st.sampled_from([True, True, True, False]))
-        def a_life_ends(self, killed: bool, again: bool) -> None:
-            def act() -> None:
-                life = next((found for found in self.scene.lives if found.daemon.leads()), self.scene.lives[0])
-                self.scene.end_life(life, killed=killed)
-                if again:
-                    self.scene.start_life()
-
-            self.do(f"the daemon is {'killed' if killed else 'stopped'}{' and started again' if again else ''}", act)
-
-        @precondition(lambda self: len(self.scene.lives) < 2)
-        @rule()
-        def another_replica_starts(self) -> None:
-            self.do("another replica starts", self.scene.start_life)
-
-        @precondition(lambda self: any(life.daemon.leads() for life in self.scene.lives))
-        @rule(another=st.booleans())
-        def the_leader_cannot_renew(self, another: bool) -> None:
-            def act() -> None:
-                leader = next(life for life in self.scene.lives if life.daemon.leads())
-                leader.spoiler.order("refused", "lease", 1000)
-                if another and len(self.scene.lives) < 2:
-                    self.scene.start_life()
-                for _ in range(8):
-                    self.scene.jump(LEASE / 4)
-                leader.spoiler.heal()
-
-            self.do(
-                f"the leader cannot renew its Lease for a while{', and there is another replica' if another else ''}",
-                act,
-            )
-
-    return Walk
+def machine(ground: Ground) -> type[Walk]:
+    """The machine over one ground."""
+    return type("WalkOnGround", (Walk,), {"ground": ground})
