@@ -16,6 +16,7 @@ import pytest
 from tests.adapters.conftest import Server, reply
 from tests.support.acting import until
 from tests.support.api import api_server, kubeconfig
+from tests.support.proxy import Proxy, refuse
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.connection import Connection
@@ -131,6 +132,20 @@ def test_a_key_that_an_earlier_life_told_is_not_told_again(start: Start, serve: 
     until(lambda: len(hook.asked) == 2, "the news")
     assert keys(hook) == ["5a1ff0/flip/1", "5a1ff0/flip/2"]
     assert len(events(api)) == 2
+
+
+def test_a_conflict_over_something_else_does_not_count_as_told(
+    start: Start, serve: Serve, api: Connection, tmp_path: Path
+) -> None:
+    """A quota that somebody else is just counting against answers a creation with 409, too."""
+    hook = serve(good)
+    with Proxy(kubeconfig(tmp_path / "direct", api.host)) as proxy:
+        refused = refuse(409, 'Operation cannot be fulfilled on resourcequotas "quota": the object has been modified')
+        proxy.on("POST", "/events$", refused, times=2)
+        hands = Hands(Connection(proxy.kubeconfig(tmp_path / "through")))
+        start(Channel("team-chat", hook.url), hands=hands).tell(RELEASE, FLIP, NOW, None)
+        until(lambda: events(api) and hook.asked, "the Event and the notification")
+    assert len(hook.asked) == 1
 
 
 def test_a_channel_that_hangs_delays_neither_the_caller_nor_the_others_nor_the_events(

@@ -15,9 +15,10 @@ from typing import Any
 
 import structlog
 
-from watcher.adapters.errors import AdapterError, Conflict
+from watcher.adapters.errors import AdapterError
 from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches
+from watcher.adapters.kubernetes.connection import AlreadyExists
 from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.core.application import Application
 from watcher.core.lifecycle.foreign import Moved, Seen, busy, moved_outside
@@ -136,7 +137,7 @@ class Lookout:
         }
         try:
             made = self._hands.create_release(app.namespace, body)
-        except Conflict:
+        except AlreadyExists:
             return  # made before, by a request whose answer was lost
         self._caches.remember(made)
         log.warning(

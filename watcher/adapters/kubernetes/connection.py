@@ -39,6 +39,10 @@ class NotFound(AdapterError):
     """The object, or its kind, does not exist."""
 
 
+class AlreadyExists(Conflict):
+    """There is an object of that name. A creation can conflict otherwise too: with somebody else's use of a quota."""
+
+
 class Gone(AdapterError):
     """A watch started too far back: list anew."""
 
@@ -153,7 +157,7 @@ class Connection:
             response = self._send(method, path, query, body, content_type)
             data = self._read(response, method, path)
         if not 200 <= response.status < 300:
-            raise _refusal(response, method, path, _status_message(data), content_type)
+            raise _refusal(response, method, path, _status(data), content_type)
         return data
 
     def _send(
@@ -198,7 +202,7 @@ class Connection:
         return b"".join(parts)
 
     def _refuse(self, response: urllib3.BaseHTTPResponse, method: Method, path: str) -> NoReturn:
-        raise _refusal(response, method, path, _status_message(self._read(response, method, path)))
+        raise _refusal(response, method, path, _status(self._read(response, method, path)))
 
     @contextmanager
     def _in_words(self, method: Method, path: str) -> Iterator[None]:
@@ -216,17 +220,21 @@ class Connection:
 
 
 def _refusal(
-    response: urllib3.BaseHTTPResponse, method: Method, path: str, message: str, content_type: str | None = None
+    response: urllib3.BaseHTTPResponse,
+    method: Method,
+    path: str,
+    status: tuple[str, str],
+    content_type: str | None = None,
 ) -> AdapterError:
     """What an HTTP code means to the caller. A JSON Patch whose test fails answers 422, a stale version 409."""
-    code = response.status
+    code, (message, reason) = response.status, status
     said = f"{method} {path}: {code} {message}"
     if code == 404:
         return NotFound(said)
     if code == 410:
         return Gone(said)
     if code == 409:
-        return Conflict(said)
+        return AlreadyExists(said) if reason == "AlreadyExists" else Conflict(said)
     if code == 422:
         return Conflict(said) if content_type == JSON_PATCH else Fatal(said)
     if code == 429:
@@ -238,12 +246,15 @@ def _refusal(
     return Fatal(said)
 
 
-def _status_message(data: bytes) -> str:
+def _status(data: bytes) -> tuple[str, str]:
+    """The message and the reason of a refusal."""
     try:
         status = json.loads(data)
-        return str(status.get("message", ""))[:500] if isinstance(status, dict) else ""
     except ValueError:
-        return data[:200].decode("utf-8", "replace").strip()
+        return data[:200].decode("utf-8", "replace").strip(), ""
+    if not isinstance(status, dict):
+        return "", ""
+    return str(status.get("message", ""))[:500], str(status.get("reason", ""))
 
 
 def _event(line: bytes) -> dict[str, Any]:

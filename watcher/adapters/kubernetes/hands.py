@@ -22,6 +22,7 @@ from watcher.adapters.kubernetes.connection import (
     JSON_PATCH,
     MERGE_PATCH,
     STRATEGIC_PATCH,
+    AlreadyExists,
     Connection,
     NotFound,
 )
@@ -200,7 +201,7 @@ class Hands:
         """A Kubernetes Event about an object, once per key however often it is told (S11)."""
         try:
             self._api.create(paths.events(event.about["namespace"]), _event(event))
-        except Conflict:
+        except AlreadyExists:
             return  # told before
 
     def told(self, event: Event) -> bool:
@@ -208,7 +209,7 @@ class Hands:
         than creating does."""
         try:
             self._api.create(paths.events(event.about["namespace"]), _event(event), dry_run=True)
-        except Conflict:
+        except AlreadyExists:
             return True
         return False
 
