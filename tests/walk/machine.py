@@ -30,7 +30,8 @@ from watcher.core.release import Phase
 from watcher.demo.cluster.store import Change
 
 START = 1_790_000_000.0
-IMAGES = ("shop:2", "shop:3", "shop:4", "shop:5", "shop:6", "shop:crashing", "shop:unready")
+GOOD = ("shop:2", "shop:3", "shop:4", "shop:5")
+IMAGES = (*GOOD, "shop:crashing", "shop:unready")
 FAULTS = ("refused", "lost", "late", "slow", "409", "429", "500", "422")
 COMMANDS = ("approve", "pause", "resume", "abort", "rollback", "overrideWindow")
 
@@ -139,7 +140,7 @@ class Walk(RuleBasedStateMachine):
 
     # -- people ---------------------------------------------------------------------------------------------------
 
-    @initialize(image=st.sampled_from(IMAGES[:5]))
+    @initialize(image=st.sampled_from(GOOD))
     def a_first_release(self, image: str) -> None:
         self.do(f"release of {image}", lambda: self.scene.release(image, force=False))
 
@@ -149,7 +150,7 @@ class Walk(RuleBasedStateMachine):
         self.do(f"release of {image}{' by force' if force else ''}", lambda: self.scene.release(image, force=force))
 
     @precondition(lambda self: not self.scene.running())
-    @rule(image=st.sampled_from(IMAGES[:5]), force=st.booleans(), seconds=st.sampled_from([2.0, 5.0, 12.0]))
+    @rule(image=st.sampled_from(GOOD), force=st.booleans(), seconds=st.sampled_from([2.0, 5.0, 12.0]))
     def a_release_gets_some_time(self, image: str, force: bool, seconds: float) -> None:
         def act() -> None:
             self.scene.release(image, force=force)
@@ -158,26 +159,36 @@ class Walk(RuleBasedStateMachine):
         self.do(f"release of {image}{' by force' if force else ''}, and {seconds:g} s pass", act)
 
     @precondition(lambda self: not self.scene.running())
-    @rule(image=st.sampled_from(IMAGES[:5]))
-    def a_release_is_paused_before_its_switch(self, image: str) -> None:
+    @rule(image=st.sampled_from(GOOD), then=st.sampled_from(["", "unready", "scaled to 0"]))
+    def a_release_is_paused_before_its_switch(self, image: str, then: str) -> None:
         def act() -> None:
-            self.scene.command(self.scene.release(image, force=True), "pause")
+            name = self.scene.release(image, force=True)
+            self.scene.command(name, "pause")
             self.scene.let_pass(4.0)
+            if then:
+                self.lose("green" if self.scene.journal.selected == "blue" else "blue", then)
+                self.scene.command(name, "pause", on=False)
+                self.scene.let_pass(3.0)
 
-        self.do(f"release of {image} by force, which is paused at once, and 4 s pass", act)
+        after = f"; then what it needs is {then}, and it is resumed" if then else ""
+        self.do(f"release of {image} by force, which is paused at once{after}", act)
 
-    @precondition(lambda self: self.scene.running())
-    @rule(what=st.sampled_from(["unready", "unready", "scaled to 0"]), first=st.booleans())
-    def what_a_release_needs_goes(self, what: str, first: bool) -> None:
-        running = self.scene.running()[0 if first else -1]
-        found = running.status.colors
-        going_back = found is not None and self.scene.journal.selected == found.to
-        color = "green" if found is None else found.from_ if going_back else found.to
+    def lose(self, color: str, how: str) -> None:
+        if how == "unready":
+            self.scene.sicken(color, how)
+        else:
+            self.scene.scale(color, 0)
+
+    @precondition(lambda self: self.scene.rejected())
+    @rule(data=st.data())
+    def a_rejected_version_is_asked_for_again(self, data: st.DataObject) -> None:
+        image = data.draw(st.sampled_from(self.scene.rejected()))
 
         def act() -> None:
-            self.scene.sicken(color, what) if what == "unready" else self.scene.scale(color, 0)
+            self.scene.release(image, force=False)
+            self.scene.let_pass(5.0)
 
-        self.do(f"{color}, which {running.name} needs, is {what}", act)
+        self.do(f"release of {image}, which was rolled back, and 5 s pass", act)
 
     @precondition(lambda self: any(release.phase is Phase.SWITCHING for release in self.scene.running()))
     @rule(how=st.sampled_from(["unready", "scaled to 0", "well"]))

@@ -267,6 +267,12 @@ class Scene:
             found = [s.last for s in self.journal.stories.values() if not s.deleted and not s.last.phase.terminal]
         return sorted(found, key=lambda release: release.name)
 
+    def rejected(self) -> list[str]:
+        """Images that were rolled back."""
+        with self.journal.lock:
+            ended = [s.last for s in self.journal.stories.values() if s.last.phase is Phase.ROLLED_BACK]
+        return sorted({release.spec.images[SHOP] for release in ended if SHOP in release.spec.images})
+
     def judge(self) -> None:
         """What must hold whenever everything has come to rest."""
         self._judge_way_back()
