@@ -179,6 +179,15 @@ class Walk(RuleBasedStateMachine):
         else:
             self.scene.scale(color, 0)
 
+    @precondition(lambda self: self.scene.running())
+    @rule(what=st.sampled_from(["unready", "unready", "scaled to 0"]), first=st.booleans())
+    def what_a_release_needs_goes(self, what: str, first: bool) -> None:
+        running = self.scene.running()[0 if first else -1]
+        found = running.status.colors
+        going_back = found is not None and self.scene.journal.selected == found.to
+        color = "green" if found is None else found.from_ if going_back else found.to
+        self.do(f"{color}, which {running.name} needs, is {what}", lambda: self.lose(color, what))
+
     @precondition(lambda self: self.scene.rejected())
     @rule(data=st.data())
     def a_rejected_version_is_asked_for_again(self, data: st.DataObject) -> None:

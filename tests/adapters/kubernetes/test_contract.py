@@ -48,7 +48,7 @@ def test_a_swap_changes_the_one_key_and_leaves_its_mark(
     hands.swap_selector(look(hands, namespace), namespace, "color", FORWARD, "uid/1", NOW)
     raw = connection.get(paths.services(namespace, "shop"))
     assert raw["spec"]["selector"] == {"app": "shop", "color": "green"}
-    assert raw["metadata"]["annotations"] == {"team": "chat", views.FLIP_ANNOTATION: f"uid/1 {NOW.isoformat()}"}
+    assert raw["metadata"]["annotations"] == {"team": "chat", views.FLIP_ANNOTATION: f"uid/1 {NOW.isoformat()} green"}
     assert raw["metadata"]["labels"] == {"tier": "front"}
     found = look(hands, namespace)
     assert (found.view.mark, found.view.marked_at) == ("uid/1", NOW)
