@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from tests.adapters.conftest import Server, reply
 from tests.support.acting import until
 from tests.support.api import api_server, kubeconfig
+from tests.support.clock import HandClock
 from tests.support.proxy import Proxy, refuse
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes import paths
@@ -146,6 +148,37 @@ def test_a_conflict_over_something_else_does_not_count_as_told(
         start(Channel("team-chat", hook.url), hands=hands).tell(RELEASE, FLIP, NOW, None)
         until(lambda: events(api) and hook.asked, "the Event and the notification")
     assert len(hook.asked) == 1
+
+
+def test_an_event_that_was_given_up_is_made_when_the_news_is_told_again_and_the_channels_hear_it_once(
+    serve: Serve, api: Connection, tmp_path: Path
+) -> None:
+    """So it is with a lead that was lost right after something happened, and won again."""
+    hook, clock, leads, lost = serve(good), HandClock(), threading.Event(), threading.Event()
+    hands = Hands(Connection(kubeconfig(tmp_path / "it", api.host), may_write=leads.is_set))
+    teller = Teller(hands, lambda: [Channel("team-chat", hook.url)], clock, lost.set)
+    release = RELEASE.model_copy(update={"uid": "7e11e4"})
+
+    def told() -> list[dict[str, Any]]:
+        return [event for event in events(api) if event["involvedObject"]["uid"] == release.uid]
+
+    def given_up() -> bool:
+        clock.seconds += 10
+        return lost.is_set()
+
+    teller.start()
+    teller.tell(release, FLIP, NOW, None)
+    until(given_up, "the Event to be given up")
+    leads.set()
+
+    def made() -> bool:
+        teller.tell(release, replace(FLIP, repeated=True), NOW, None)
+        return bool(told())
+
+    until(made, "the Event")
+    teller.stop()
+    assert keys(hook) == [f"{release.uid}/flip/1"]
+    assert len(told()) == 1
 
 
 def test_a_channel_that_hangs_delays_neither_the_caller_nor_the_others_nor_the_events(

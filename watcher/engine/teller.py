@@ -42,7 +42,9 @@ class _Message:
 
 
 class Teller:
-    """One queue, one thread; what cannot be delivered after some tries is logged and dropped."""
+    """One queue, one thread. What cannot be delivered after some tries is logged and dropped. An Event for which there
+    is hope is tried again when its news is told again, and the channels hear nothing of that.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,8 @@ class Teller:
         self._hands, self._channels, self._clock, self._lost = hands, channels, clock, lost
         self._queue: queue.Queue[_Message | None] = queue.Queue(MOST_WAITING)
         self._told: set[tuple[str, str]] = set()
+        self._announced: set[tuple[str, str]] = set()
+        """What the channels were sent, by this process."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="teller", daemon=True)
 
@@ -63,11 +67,13 @@ class Teller:
 
     def tell(self, release: Release, tell: Tell, at: datetime, service: Mapping[str, str] | None) -> None:
         """Put a message on its way, once per key of the Release."""
-        if (release.uid, tell.key) in self._told:
+        key = (release.uid, tell.key)
+        if key in self._told:
             return
         if len(self._told) >= MOST_REMEMBERED:
             self._told.clear()  # the Events still tell what was told
-        self._told.add((release.uid, tell.key))
+            self._announced.clear()
+        self._told.add(key)
         if not tell.repeated:
             _log(release, tell)
         about = (_about_release(release), *([service] if service else []))
@@ -75,6 +81,7 @@ class Teller:
             self._queue.put_nowait(_Message(about, tell, at, release))
         except queue.Full:
             log.warning("too many messages wait; one is dropped", reason=tell.reason, release=release.name)
+            self._told.discard(key)
             self._lost()
 
     def stop(self, seconds: float = 2.0) -> None:
@@ -91,14 +98,16 @@ class Teller:
             message = self._queue.get()
             if message is None:
                 return
-            events = _events(message)
-            if not self._told_before(events[0]):
+            events, key = _events(message), (message.release.uid, message.tell.key)
+            if key not in self._announced and not self._told_before(events[0]):
                 if message.tell.repeated:
                     _log(message.release, message.tell)
                 self._notify(message)
+            self._announced.add(key)
             for event in events:
                 what = f"the Event on {event.about['kind']} {event.about['name']}"
-                self._try(what, lambda event=event: self._hands.event(event))  # type: ignore[misc]
+                if not self._try(what, lambda event=event: self._hands.event(event)):  # type: ignore[misc]
+                    self._told.discard(key)
 
     def _told_before(self, event: Event) -> bool:
         """Whether an earlier life of this daemon told it: steps repeat what is told, so that a kill loses nothing."""
@@ -118,7 +127,8 @@ class Teller:
                 daemon=True,
             ).start()
 
-    def _try(self, what: str, send: Callable[[], None]) -> None:
+    def _try(self, what: str, send: Callable[[], None]) -> bool:
+        """Whether it is done with: delivered, or refused in a way that no later try will change."""
         wait = FIRST_WAIT
         for attempt in range(1, TRIES + 1):
             try:
@@ -127,12 +137,13 @@ class Teller:
                 if attempt == TRIES or isinstance(error, Fatal):
                     log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
                     self._lost()
-                    return
+                    return isinstance(error, Fatal)
                 if self._clock.wait(self._stop, wait):
-                    return
+                    return False
                 wait *= 2
             else:
-                return
+                return True
+        return False
 
 
 def _log(release: Release, tell: Tell) -> None:
