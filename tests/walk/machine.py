@@ -33,6 +33,7 @@ START = 1_790_000_000.0
 GOOD = ("shop:2", "shop:3", "shop:4", "shop:5")
 IMAGES = (*GOOD, "shop:crashing", "shop:unready")
 FAULTS = ("refused", "lost", "late", "slow", "409", "429", "500", "422")
+WAITING = frozenset({Phase.AWAITING_APPROVAL, Phase.SWITCHING})
 COMMANDS = ("approve", "pause", "resume", "abort", "rollback", "overrideWindow")
 
 colors = st.sampled_from(COLORS)
@@ -160,18 +161,18 @@ class Walk(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.scene.running())
     @rule(image=st.sampled_from(GOOD), then=st.sampled_from(["", "unready", "scaled to 0"]))
-    def a_release_is_paused_before_its_switch(self, image: str, then: str) -> None:
+    def a_release_waits_for_approval(self, image: str, then: str) -> None:
         def act() -> None:
+            self.scene.edit("with approval")
             name = self.scene.release(image, force=True)
-            self.scene.command(name, "pause")
             self.scene.let_pass(4.0)
             if then:
                 self.lose("green" if self.scene.journal.selected == "blue" else "blue", then)
-                self.scene.command(name, "pause", on=False)
+                self.scene.command(name, "approve")
                 self.scene.let_pass(3.0)
 
-        after = f"; then what it needs is {then}, and it is resumed" if then else ""
-        self.do(f"release of {image} by force, which is paused at once{after}", act)
+        after = f"; then what it needs is {then}, and it is approved" if then else ""
+        self.do(f"release of {image} by force, which waits for approval{after}", act)
 
     def lose(self, color: str, how: str) -> None:
         if how == "unready":
@@ -199,22 +200,23 @@ class Walk(RuleBasedStateMachine):
 
         self.do(f"release of {image}, which was rolled back, and 5 s pass", act)
 
-    @precondition(lambda self: any(release.phase is Phase.SWITCHING for release in self.scene.running()))
+    @precondition(lambda self: any(release.phase in WAITING for release in self.scene.running()))
     @rule(how=st.sampled_from(["unready", "scaled to 0", "well"]))
-    def a_release_that_waits_to_switch_may(self, how: str) -> None:
-        waiting = next(release for release in self.scene.running() if release.phase is Phase.SWITCHING)
+    def a_release_that_waits_may_go_on(self, how: str) -> None:
+        waiting = next(release for release in self.scene.running() if release.phase in WAITING)
         assert waiting.status.colors is not None
         to = waiting.status.colors.to
 
         def act() -> None:
-            if how == "scaled to 0":
-                self.scene.scale(to, 0)
+            if how == "well":
+                self.scene.sicken(to, "")
             else:
-                self.scene.sicken(to, how if how == "unready" else "")
+                self.lose(to, how)
             self.scene.command(waiting.name, "pause", on=False)
+            self.scene.command(waiting.name, "approve")
             self.scene.let_pass(3.0)
 
-        self.do(f"{to} is {how}, and {waiting.name} is resumed", act)
+        self.do(f"{to} is {how}, and {waiting.name} may go on", act)
 
     @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
     @rule(killed=st.booleans())
