@@ -366,6 +366,7 @@ def _story(release: Release) -> Iterator[str]:
     yield f"  {status_.message or NOT_SEEN}"
     by = f" by {spec.requested_by}" if spec.requested_by else ""
     yield f"  {_when(release.created_at)} asked for{by}"
+    yield from (f"    | {line}" for line in status_.evidence.get("logs", "").splitlines())
     several = len({flip.service for flip in status_.flips}) > 1
     for flip in status_.flips:
         whose = f"{flip.service} " if several else ""

@@ -80,6 +80,9 @@ class Command(Part):
     reason: str = ""
     at: datetime | None = None
 
+    def evidence(self) -> dict[str, object]:
+        return {"by": self.by, "why": self.reason}
+
     def told(self) -> str:
         """`by pipeline/4711 (bad answers)`, for messages."""
         return f"by {self.by or 'an unnamed caller'}" + (f" ({self.reason})" if self.reason else "")
@@ -269,6 +272,8 @@ class Status(Part):
     extended: bool = False
     conditions: tuple[Condition, ...] = ()
     keep: Keep | None = None
+    evidence: dict[str, str] = {}
+    """What an end that is not Completed, or the decision to go back, rests on."""
     would: Decision | None = None
     """Why a watch that only observes would have gone back, had it been allowed to."""
     left: str | None = None

@@ -44,9 +44,9 @@ def _leave(turn: Turn) -> Step | None:
     """What leads out of either phase: a person, a moved selector, trouble with the pods."""
     command = turn.release.spec.rollback or turn.release.spec.abort
     if command and turn.release.spec.foreign_flip and not turn.release.spec.rollback:
-        return let_be(turn, command.told())
+        return let_be(turn, command)
     if command:
-        return turn.go_back("manual", f"asked for {command.told()}", by=command.by)
+        return turn.go_back("manual", f"asked for {command.told()}", by=command.by, evidence=command.evidence())
     given_way = give_way(turn) if turn.observes else None
     if given_way:
         return given_way

@@ -38,7 +38,8 @@ def pending(turn: Turn) -> Step:
     app = observed.application
     stop = spec.abort or (None if turn.release.is_rollback_only else spec.rollback)
     if stop:
-        return turn.end(Phase.ABORTED, "Aborted", f"Aborted {stop.told()} before anything was done.")
+        message = f"Aborted {stop.told()} before anything was done."
+        return turn.end(Phase.ABORTED, "Aborted", message, evidence=stop.evidence())
     if app is None:
         known = ", ".join(observed.known_applications) or "none"
         message = f"There is no Application {spec.application!r} in namespace {turn.release.namespace}; known: {known}."
@@ -225,7 +226,7 @@ def interrupted(turn: Turn) -> Step | None:
     stop = turn.release.spec.abort or turn.release.spec.rollback
     if stop:
         message = f"Aborted {stop.told()}; traffic never moved and stays on {turn.colors.from_}."
-        return turn.end(Phase.ABORTED, "Aborted", message, idle=turn.colors.to)
+        return turn.end(Phase.ABORTED, "Aborted", message, idle=turn.colors.to, evidence=stop.evidence())
     if not turn.observed.service_known:
         return turn.stay(wake=RETRY)
     for pair in turn.gone:
@@ -245,7 +246,10 @@ def superseded(turn: Turn) -> Step:
         patch = f'{{"spec":{{"selector":{{"{spec.selector_key}":"{pair.expected}"}}}}}}'
         cure = f"kubectl patch service {spec.service} -n {turn.release.namespace} -p '{patch}'"
         message += f" That is neither colour alone; put it right with: {cure}"
-    return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning", left=turn.selected)
+    evidence: dict[str, object] = {"service": spec.service, "selected": pair.selected, "expected": pair.expected}
+    return turn.end(
+        Phase.SUPERSEDED, "SelectorMoved", message, severity="warning", evidence=evidence, left=turn.selected
+    )
 
 
 def deploying(turn: Turn) -> Step:

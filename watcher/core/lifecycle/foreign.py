@@ -15,7 +15,7 @@ from watcher.core.effects import Tell
 from watcher.core.images import called
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
 from watcher.core.observed import ServiceView
-from watcher.core.release import FOREIGN, Colors, Flip, ForeignFlip, Phase, Pinned, Release
+from watcher.core.release import FOREIGN, Colors, Command, Flip, ForeignFlip, Phase, Pinned, Release
 from watcher.core.units import format_duration
 
 BOTH_HANDS = timedelta(seconds=30)
@@ -163,7 +163,8 @@ def give_way(turn: Turn) -> Step | None:
     return turn.end(Phase.SUPERSEDED, "AnotherReleaseBegan", message, left=turn.selected)
 
 
-def let_be(turn: Turn, told_: str) -> Step:
+def let_be(turn: Turn, command: Command) -> Step:
     """A person calls off the watch of a foreign flip: what they did themselves is not undone."""
-    message = f"Aborted {told_}: the watch ends, and traffic stays on {turn.colors.to}, where somebody else moved it."
-    return turn.end(Phase.ABORTED, "Aborted", message)
+    live = turn.colors.to
+    message = f"Aborted {command.told()}: the watch ends, and traffic stays on {live}, where somebody else moved it."
+    return turn.end(Phase.ABORTED, "Aborted", message, evidence=command.evidence())

@@ -110,7 +110,7 @@ def _ended_by(release: Release) -> dict[str, object]:
     spec, status = release.spec, release.status
     command = spec.abort or spec.rollback if status.phase is Phase.ABORTED else None
     by = command.by if command else status.rollback.by if status.rollback else ""
-    evidence: dict[str, object] = {"phase": status.phase.value}
+    evidence: dict[str, object] = {**status.evidence, "phase": status.phase.value}
     return evidence | ({"by": by} if by else {})
 
 

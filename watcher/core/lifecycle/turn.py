@@ -231,6 +231,8 @@ class Turn:
         if idle and self.app.spec.previous.then == "scaleDown":
             until = self.now + self.app.spec.previous.keep
             changes["keep"] = Keep(color=idle, deployment=self.app.deployment(idle), until=until)
+        if phase is not Phase.COMPLETED:
+            changes["evidence"] = self._proof(evidence)
         tell = Tell("end", reason or phase.value, message, severity, evidence or {})
         return self.go(phase, message, *effects, CancelChecks(), tell, reason=reason, **changes)
 
@@ -257,7 +259,18 @@ class Turn:
             rollback=decision,
             verdict="rollback",
             intent=None,
+            evidence=self._proof(evidence),
         )
+
+    def _proof(self, evidence: dict[str, object] | None) -> dict[str, str]:
+        """What is kept of the evidence: the phase in which it was found, and each of its single facts as text. What a
+        decision to go back rested on stays."""
+        if self.status.evidence:
+            return self.status.evidence
+        facts = {
+            key: str(value) for key, value in (evidence or {}).items() if value and not isinstance(value, list | dict)
+        }
+        return {"phase": self.release.phase.value} | facts
 
     def overdue(self, deadline: timedelta) -> str:
         """A sentence's end when the phase has outlived its deadline; empty before that."""
