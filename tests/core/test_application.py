@@ -172,3 +172,22 @@ def test_an_application_of_several_pairs_is_one_of_each_in_order() -> None:
 def test_nothing_belongs_to_two_pairs(also: list[Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         load(also=also)
+
+
+@pytest.mark.parametrize(
+    ("check", "problem"),
+    [
+        (CHECK | {"service": "wroker"}, 'did you mean "worker"'),
+        (CHECK | {"service": "elsewhere"}, "write one of shop, worker"),
+        ({"parallel": [CHECK], "service": "worker"}, "each have a service"),
+    ],
+)
+def test_a_check_names_the_service_of_a_pair(check: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        load(also=[WORKER], tests={"smoke": [check]})
+
+
+def test_a_check_is_aimed_at_the_pair_that_it_names() -> None:
+    app = load(also=[WORKER], tests={"smoke": [CHECK | {"service": "worker"}]})
+    assert app.aimed_at("worker") == app.pairs[1]
+    assert app.aimed_at(None) is app

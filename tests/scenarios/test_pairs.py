@@ -146,3 +146,15 @@ def test_a_person_who_moves_the_second_service_is_respected_and_the_first_one_go
         assert f"{APPLICATION} blue, {WORKER} none" in release.status.message
         assert [c.reason for c in release.status.conditions if c.status == "True"] == ["MixedColors"]
         selectors.went(FORTH[0], (WORKER, "none"), BACK[1])
+
+
+def test_a_check_of_the_second_pair_is_sent_there(two: Callable[..., Led]) -> None:
+    ready = {"name": "ready", "service": WORKER, "http": {"path": "/readyz"}}
+    absent = {"name": "absent", "service": WORKER, "tcp": {"port": 9}}
+    found = two(tests={"smoke": [ready, absent]})
+    release = ended(found.stage, found.stage.release(GOOD), Phase.FAILED)
+    assert [(check.id, check.ok) for check in release.status.checks] == [
+        ("smoke/ready/pods", True),
+        ("smoke/absent/pods", False),
+    ]
+    assert f"Service {WORKER} has no port 9; it has 8080" in release.status.message

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from watcher.core.checks import Hooks, Tests
 from watcher.core.models import ApiVersion, Duration, Model, Name
 from watcher.core.rules import RuleOverride
-from watcher.core.units import Invalid
+from watcher.core.units import Invalid, near_miss
 from watcher.core.windows import Day, clock_time, start_time, zone_name
 
 Color = Literal["blue", "green"]
@@ -182,6 +182,16 @@ class Spec(Model):
             seen |= {what for what, _ in _parts(pair)}
         return self
 
+    @model_validator(mode="after")
+    def _checks_are_aimed(self) -> Self:
+        known = [self.service, *(pair.service for pair in self.also)]
+        for path, _, check in self.tests.checks():
+            if check.service is not None and check.service not in known:
+                near = near_miss(check.service, known)
+                cure = f'did you mean "{near}"?' if near else f"write one of {', '.join(known)}"
+                raise Invalid(f"no pair has the Service {check.service}", cure, path=("tests", *path, "service"))
+        return self
+
 
 def _parts(pair: Spec | Pair) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The objects of a pair, and where in it they are named."""
@@ -212,6 +222,10 @@ class Application(Model):
     def pairs(self) -> tuple[Application, ...]:
         """The Application as one for each pair that it moves, in the order in which they are flipped."""
         return (self, *(self._of(pair) for pair in self.spec.also))
+
+    def aimed_at(self, service: str | None) -> Application:
+        """The one whose live Service has this name; the first without a name."""
+        return next((pair for pair in self.pairs if pair.spec.service == service), self)
 
     def _of(self, pair: Pair) -> Application:
         """The Application as if this were its only pair."""

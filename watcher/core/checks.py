@@ -100,7 +100,7 @@ class Probe(Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ways = [name for name in type(self).model_fields if name != "name"]
+        ways = [name for name in type(self).model_fields if name not in ("name", "service")]
         given = [way for way in ways if getattr(self, way) is not None]
         if len(given) != 1:
             problem = f"this has {' and '.join(given)}" if given else "this says nothing to do"
@@ -119,6 +119,8 @@ class Check(Probe):
         "exec": "run the command as a job: {image: ..., command: [...]}",
     }
 
+    service: Name | None = None
+    """The live Service of the pair that is checked, where there are several; without it the first pair's."""
     http: HttpCheck | None = None
     tcp: TcpCheck | None = None
     grpc: GrpcCheck | None = None
@@ -134,6 +136,8 @@ class Listed(Check):
     def _named_by_its_checks(self) -> Self:
         if self.parallel is not None and self.name is not None:
             raise Invalid("checks that run in parallel have no name together", "name each of them", path=("name",))
+        if self.parallel is not None and self.service is not None:
+            raise Invalid("checks that run in parallel each have a service", "write it there", path=("service",))
         return self
 
     def checks(self, index: int) -> list[tuple[str, tuple[str | int, ...], Check]]:

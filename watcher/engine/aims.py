@@ -8,7 +8,7 @@ from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.core.application import Application
-from watcher.core.checks import Hook
+from watcher.core.checks import Check, Hook
 from watcher.core.effects import RunCheck
 from watcher.core.release import Release
 from watcher.engine.checks import Checks
@@ -19,6 +19,7 @@ from watcher.engine.probes import probes
 def begin(checks: Checks, caches: Caches, release: Release, app: Application, effect: RunCheck) -> None:
     """Run a check or hook in the background. Asked again while it is known: nothing."""
     key, check = (release.namespace, release.name), effect.check
+    app = app.aimed_at(check.service if isinstance(check, Check) else None)
     if check.job:
         target = next(iter(targets(caches, app, effect)), "")
         order = JobOrder(release, effect.id, check.job, job_environment(release, app, effect.color, target))

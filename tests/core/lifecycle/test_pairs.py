@@ -22,7 +22,7 @@ from tests.core.lifecycle.pairs import (
     worker_is,
 )
 from tests.core.lifecycle.story import Story
-from tests.core.lifecycle.world import BOTH, OLD, START, worker
+from tests.core.lifecycle.world import ALSO, BOTH, OLD, START, worker
 from watcher.core.effects import Deploy, PointPreview, Scale, SwapSelector
 from watcher.core.release import ForeignFlip, Phase
 
@@ -79,6 +79,15 @@ def test_the_deployment_of_every_pair_is_waited_for_by_name() -> None:
     story = both(worker=worker(green=sick)).until(Phase.DEPLOYING).time_passes(20)
     story.says("Deploys 2.4.1 to green: worker-green: ", "0 ready.").to_the_end()
     story.phase_is(Phase.FAILED, "DeployDeadline").says("worker-green:")
+
+
+def test_a_check_is_about_the_pair_whose_service_it_names() -> None:
+    without = {key: value for key, value in ALSO.items() if key != "preview"}
+    tests = {"smoke": [{"http": {"path": "/healthz"}}, {"name": "queue", "service": "worker", "tcp": {"port": 5672}}]}
+    story = both({"tests": tests}).to_the_end().phase_is(Phase.COMPLETED)
+    assert [check.id for check in story.status.checks] == ["smoke/0/preview", "smoke/queue/preview"]
+    story = both({"tests": tests, "also": [without]}).to_the_end().phase_is(Phase.COMPLETED)
+    assert [check.id for check in story.status.checks] == ["smoke/0/preview", "smoke/queue/pods"]
 
 
 # -- refused ----------------------------------------------------------------------------------------------------------

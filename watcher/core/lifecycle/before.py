@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from watcher.core.application import COLORS, Application, other
-from watcher.core.effects import Deploy, FetchLogs, PointPreview, Target, Wake
+from watcher.core.effects import Deploy, FetchLogs, PointPreview, Wake
 from watcher.core.images import called, within
 from watcher.core.lifecycle.changed import difference, tampered, wanted_of
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
@@ -360,9 +360,8 @@ def testing(turn: Turn) -> Step:
             return turn.fail("NoPreview", f"Preview Service {wanted.service} cannot be pointed at {turn.colors.to}.")
         missing = f"Waits: preview Service {wanted.service} does not exist." if preview is None else ""
         return turn.stay(PointPreview(wanted.service, turn.colors.to), message=missing, wake=RETRY)
-    target: Target = "preview" if spec.preview else "pods"
     for stage in STAGES:
-        waits = run_stage(turn, stage, getattr(spec.tests, stage), [target], spec.deadlines.testing)
+        waits = run_stage(turn, stage, getattr(spec.tests, stage), ["preview"], spec.deadlines.testing)
         if waits:
             return waits
     waits = run_stage(turn, "preSwitch", spec.hooks.pre_switch, ["hook"], spec.deadlines.testing)

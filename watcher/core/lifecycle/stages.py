@@ -75,7 +75,7 @@ def _groups(
         runs = [
             RunCheck(f"{stage}/{title}/{target}", check, turn.colors.to, target)
             for title, check in members
-            for target in _aims(check, targets)
+            for target in _aims(turn, check, targets)
         ]
         if isinstance(entry, Listed) and entry.parallel is not None:
             yield runs
@@ -83,13 +83,17 @@ def _groups(
             yield from ([run] for run in runs)
 
 
-def _aims(check: Check | Hook, targets: Sequence[Target]) -> Sequence[Target]:
+def _aims(turn: Turn, check: Check | Hook, targets: Sequence[Target]) -> Sequence[Target]:
+    """Where a check is aimed, of what its stage aims at. Pods stand in for a preview Service that there is none of."""
     if isinstance(check, Hook):
         return targets
     if check.promql:
         return ("metrics",)
     spec = check.http or check.tcp or check.grpc
-    return ("pods",) if spec and spec.each_pod else targets
+    if spec and spec.each_pod:
+        return ("pods",)
+    preview = turn.app.aimed_at(check.service).spec.preview
+    return [target if preview or target != "preview" else "pods" for target in targets]
 
 
 def _together(turn: Turn, group: Sequence[RunCheck], stage: _Stage) -> Step:
