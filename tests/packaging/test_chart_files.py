@@ -14,6 +14,7 @@ from tests.packaging.rendered import ROOT, parse, rules_of
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 
 LINKED = {
+    "api.yaml": "deploy/components/api/roles.yaml",
     "cluster-role.yaml": "deploy/cluster-role.yaml",
     "crd.yaml": "deploy/crd.yaml",
     "lease.yaml": "deploy/base/lease.yaml",

@@ -11,8 +11,11 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.packaging.chart import CHART, at, defaults
-from tests.packaging.rendered import ROOT, container, mounted, named, of_kind, parse, render
+from tests.packaging.guard import right_for
+from tests.packaging.rendered import ROOT, container, mounted, named, of_kind, parse, render, rules_of
 from tests.packaging.test_monitoring import ALERTS
+from watcher.adapters.kubernetes import paths
+from watcher.adapters.kubernetes.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
 
 TEXT = (ROOT / "docs/install.md").read_text("utf-8")
 
@@ -60,8 +63,23 @@ def test_the_rights_in_the_whole_cluster_can_be_left_out(tmp_path: Path) -> None
     assert named(directory, "ClusterRole", "bluegreen-watcher")
 
 
+def test_the_rights_for_the_api_are_those_of_the_requests_that_it_makes(tmp_path: Path) -> None:
+    directory = kustomization(tmp_path, example("components/api"))
+    base = {(one["kind"], one["metadata"]["name"]) for one in render("deploy")}
+    added = [one for one in render(directory) if (one["kind"], one["metadata"]["name"]) not in base]
+
+    assert {right for one in added if one["kind"] == "ClusterRole" for right in rules_of(one)} == {
+        right_for("POST", paths.releases("shop")),
+        right_for("PATCH", paths.releases("shop", "one")),
+        *((path.split("/")[2], path.split("/")[4], "create") for path in (TOKEN_REVIEWS, ACCESS_REVIEWS)),
+    }
+    bound = {one["roleRef"]["name"]: one["subjects"] for one in added if one["kind"] == "ClusterRoleBinding"}
+    account = {"kind": "ServiceAccount", "name": "bluegreen-watcher", "namespace": "bluegreen-watcher"}
+    assert bound == {"bluegreen-watcher-api": [account], "bluegreen-watcher-reviews": [account]}
+
+
 def test_monitoring_is_added_in_the_daemons_namespace(tmp_path: Path) -> None:
-    directory = kustomization(tmp_path, example("components:"))
+    directory = kustomization(tmp_path, example("components/monitoring"))
     added = [one for one in render(directory) if one["kind"] in ("ServiceMonitor", "PrometheusRule")]
 
     assert [one["metadata"]["namespace"] for one in added] == ["bluegreen-watcher"] * 2

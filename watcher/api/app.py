@@ -45,7 +45,7 @@ class Shown(Protocol):
 
 def api_routes(served: Served, limits: Limits | None = None) -> list[BaseRoute]:
     """The API on a daemon, for those whom its settings name."""
-    gate = Gate(Callers(lambda: served.config.settings.api), limits)
+    gate = Gate(Callers(lambda: served.config.settings.api, served.reviews), limits)
     target = Operations(served, gate)
     paths: dict[str, list[Operation]] = {}
     for operation in OPERATIONS:

@@ -8,19 +8,30 @@ files for each request, so a changed file counts at once, and stand in no messag
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from starlette.requests import Request
 
+from watcher.adapters.kubernetes.reviews import Reviews, User
+from watcher.adapters.oidc import Issuer, issuer_of
 from watcher.api.problems import Problem
-from watcher.core.access import LOOKER, Api, Role, grant, same_token
+from watcher.core.access import LOOKER, Api, Oidc, Role, claims_match, grant, same_token
 
 log = structlog.get_logger(__name__)
 
 LARGEST_TOKEN_FILE = 16 * 1024
+LONGEST_NAME = 200
+VERBS = {
+    Role.READER: ("get",),
+    Role.RELEASER: ("create", "patch"),
+    Role.APPROVER: ("patch",),
+    Role.RECEIVER: ("patch",),
+}
+"""What somebody whom the cluster knows must be allowed to do with Releases to have a role."""
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -35,15 +46,51 @@ class Caller:
 class Callers:
     """Knows callers by what the settings say now."""
 
-    def __init__(self, settings: Callable[[], Api]) -> None:
-        self._settings = settings
+    def __init__(self, settings: Callable[[], Api], reviews: Reviews) -> None:
+        self._settings, self._reviews = settings, reviews
+        self._issuers: dict[tuple[str, str | None], Issuer] = {}
+        self._lock = threading.Lock()
 
     def identify(self, token: str) -> Caller | None:
-        """Whoever has this token; None when nobody does. Blocks."""
-        for entry in self._settings().tokens:
+        """Whoever has this token; None when nobody does. Blocks. Raises AdapterError when it cannot be found out."""
+        settings = self._settings()
+        for entry in settings.tokens:
             if same_token(token, [_text(entry.file)]):
                 return Caller(entry.name, grant(entry).allows)
+        issuer = issuer_of(token)
+        if not issuer:
+            return None
+        theirs = [entry for entry in settings.oidc if entry.issuer == issuer]
+        if theirs:
+            return self._of_issuer(token, theirs)
+        if settings.kubernetes is not None:
+            user = self._reviews.user(token, settings.kubernetes.audience)
+            return _kubernetes(self._reviews, user) if user else None
         return None
+
+    def _of_issuer(self, token: str, entries: Sequence[Oidc]) -> Caller | None:
+        for entry in entries:
+            said = self._issuer(entry).claims(token, entry.audience)
+            if said is not None and claims_match(entry.claims, said):
+                name = "".join(one for one in f"{entry.name}:{said['sub']}" if one.isprintable())
+                return Caller(name[:LONGEST_NAME], grant(entry).allows)
+        return None
+
+    def _issuer(self, entry: Oidc) -> Issuer:
+        with self._lock:
+            key = (entry.issuer, entry.ca_file)
+            if key not in self._issuers:
+                self._issuers[key] = Issuer(*key)
+            return self._issuers[key]
+
+
+def _kubernetes(reviews: Reviews, user: User) -> Caller:
+    """Somebody whom the cluster knows: it says what they may, in a namespace as a whole."""
+
+    def may(role: Role, namespace: str, _: str) -> bool:
+        return all(reviews.may(user, verb, namespace) for verb in VERBS[role])
+
+    return Caller(user.name[:LONGEST_NAME], may)
 
 
 LOOPBACK = Caller("loopback", LOOKER.allows)

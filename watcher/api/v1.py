@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from starlette.responses import Response
 
 from watcher.adapters.kubernetes.hands import Hands
+from watcher.adapters.kubernetes.reviews import Reviews
 from watcher.api import streams
 from watcher.api.dispatch import Asked, Gate, Operation, answer
 from watcher.api.documents import (
@@ -61,6 +62,7 @@ class Served(Protocol):
     config: Config
     changes: Changes
     hands: Hands
+    reviews: Reviews
 
     def releases(self) -> list[Release]: ...
 

@@ -25,6 +25,7 @@ from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.kubernetes.jobs import Jobs
 from watcher.adapters.kubernetes.leases import Leases
+from watcher.adapters.kubernetes.reviews import Reviews
 from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.core.application import Spec
@@ -92,7 +93,7 @@ class Daemon:
         self._rescue = Connection(kubeconfig, deadline=3.0, pool=8, may_write=self.leads)
         # What callers ask for is written by any replica, not by the leader alone: it is theirs to ask.
         self._asking = Connection(kubeconfig, pool=8)
-        self.hands = Hands(self._asking)
+        self.hands, self.reviews = Hands(self._asking), Reviews(self._asking)
         self.changes = Changes()
         self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
