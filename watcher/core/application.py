@@ -137,6 +137,14 @@ class Previous(Model):
 
     keep: Duration = timedelta(minutes=30)
     then: Literal["scaleDown", "keep"] = "scaleDown"
+    to: Annotated[int, Field(ge=0)] = 0
+    """How many pods are left when it was scaled down."""
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.then == "keep" and self.to:
+            raise Invalid("a colour that is kept is not scaled to a number", "write then: scaleDown", path=("to",))
+        return self
 
 
 class Deadlines(Model):

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from watcher.core.checks import Check, Hook
+from watcher.core.observed import Held
 from watcher.core.release import Flip
 
 Target = Literal["preview", "live", "pods", "metrics", "hook"]
@@ -36,6 +37,18 @@ class Scale:
     deployment: str
     replicas: int
     only_if_idle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SetMinimum:
+    """Give an autoscaler another minimum, and note on it what to give back later (None: nothing any more), if it is
+    still as it was seen (`version`). In the background: no other effect ever waits for it (S2).
+    """
+
+    scaler: str
+    minimum: int
+    held: Held | None
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +115,4 @@ class Wake:
     at: datetime
 
 
-Effect = Deploy | Scale | PointPreview | SwapSelector | RunCheck | CancelChecks | FetchLogs | Tell | Wake
+Effect = Deploy | Scale | SetMinimum | PointPreview | SwapSelector | RunCheck | CancelChecks | FetchLogs | Tell | Wake

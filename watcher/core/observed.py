@@ -54,6 +54,39 @@ class DeploymentView:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What a Release of ours did to an autoscaler's minimum, as the autoscaler itself remembers: what it was `before`,
+    and what it was raised `to`."""
+
+    before: int
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerView:
+    """A HorizontalPodAutoscaler of a colour's Deployment: the sizes between which it moves."""
+
+    name: str
+    minimum: int
+    maximum: int
+    held: Held | None = None
+    owner: str = ""
+    """Another controller that writes it (KEDA's ScaledObject, say), and would take back whatever we write."""
+    resource_version: str = field(default="", compare=False)
+    """Not compared: the autoscaler's own reports change it every few seconds, and nobody is to be woken for that."""
+
+    @property
+    def ours(self) -> bool:
+        """The minimum is still the one that a Release gave it."""
+        return self.held is not None and self.held.to == self.minimum
+
+    @property
+    def own_minimum(self) -> int:
+        """The minimum without what a Release did to it."""
+        return self.held.before if self.held and self.ours else self.minimum
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerView:
     """One container of a pod. `exit_code` and `reason` speak of its last end, None and empty when it never ended."""
 
@@ -103,6 +136,7 @@ class ColorView:
     deployment: DeploymentView | None
     pods: tuple[PodView, ...] = ()
     endpoints: int | None = None
+    scaler: ScalerView | None = None
 
     @property
     def ready(self) -> int:
@@ -190,6 +224,8 @@ class Observed:
     colors: Mapping[str, ColorView] = field(default_factory=dict)
     also: tuple[PairView, ...] = ()
     """The Application's further pairs; `service`, `preview` and `colors` are the first one's."""
+    scalers_known: bool = True
+    """False until the autoscalers were listed: then a colour without one says nothing."""
     checks: Mapping[str, CheckResult] = field(default_factory=dict)
     watch: WatchReading | None = None
     others: tuple[Other, ...] = ()

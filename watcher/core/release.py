@@ -63,6 +63,8 @@ class Phase(StrEnum):
 
 
 TERMINAL = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.FAILED, Phase.ABORTED, Phase.SUPERSEDED})
+MOVED_ON = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
+"""Ends of a Release that ran later, after which that one decides what becomes of the colours."""
 TRAFFIC_MOVED = frozenset({Phase.VERIFYING, Phase.WATCHING, Phase.ROLLING_BACK})
 """The phases in which the new colour serves, or did until a moment ago."""
 
@@ -237,7 +239,8 @@ class Pinned(Part):
     application: Application
     rules: tuple[BoundRule, ...] = ()
     replicas: int = 1
-    """The active colour's live size when the Release began: what the way back is sized to."""
+    """The active colour's live size: when the Release began, and from the flip on as it was then. What the idle
+    colour is brought up to before the flip, and what the way back is sized to after it."""
     sizes: dict[str, int] = {}
     """The same for the Application's further pairs, by Service."""
     previous_version: str = ""
@@ -278,6 +281,8 @@ class Status(Part):
     """Why a watch that only observes would have gone back, had it been allowed to."""
     left: str | None = None
     """What the live Service selected when the Release found that somebody else had moved it, and left it there."""
+    held: tuple[str, ...] = ()
+    """The autoscalers whose minimum this Release has raised, or may have: it is to be given back."""
     rejected: dict[str, str] = {}
     """The images that traffic was taken from: they stay out until somebody says force (S9)."""
     pinned: Pinned | None = None

@@ -179,6 +179,7 @@ class Daemon:
         self._watches.stop()
         self._lanes.stop()
         self._checks.stop()
+        self._workers.stop()
         self._teller.stop()
         self._leader.stop()
         log.info("stopped")

@@ -27,6 +27,7 @@ from watcher.core.effects import (
     PointPreview,
     RunCheck,
     Scale,
+    SetMinimum,
     SwapSelector,
     Tell,
     Wake,
@@ -43,6 +44,7 @@ from watcher.engine.clock import Clock
 from watcher.engine.config import Config
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
+from watcher.engine.scalers import Scalers
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Watches
 
@@ -88,6 +90,7 @@ class Workers:
     ) -> None:
         self._caches, self._hands, self._rescue_hands = caches, hands, rescue
         self._checks, self._watches, self._teller = checks, watches, teller
+        self._scalers = Scalers(hands, caches, lambda key: alarms.set(key, clock.now()))
         self._clock, self._alarms, self._measures = clock, alarms, measures
         self._leads = leads
         self._logs: dict[Key, dict[str, str]] = {}
@@ -96,6 +99,10 @@ class Workers:
         self._doors: dict[Key, threading.Lock] = defaultdict(threading.Lock)
         """By Application: one Release at a time asks to be let in, and the next one sees whether it was."""
         self.config = Config()
+
+    def stop(self) -> None:
+        """End what goes on in the background."""
+        self._scalers.stop()
 
     def rescue(self, key: Key) -> bool:
         """Whether the Release's next run may flip back, and so belongs in the rollback lane."""
@@ -256,6 +263,7 @@ class Workers:
             preview=first.preview,
             colors=first.colors,
             also=tuple(also),
+            scalers_known=all(world.scalers_known for world in worlds),
             checks=self._checks.results(key),
             watch=self._watches.reading(key),
             others=self._others(release) if _minds_others(release) else (),
@@ -336,6 +344,8 @@ class Workers:
                 self._hands.deploy(release.namespace, effect)
             case Scale():
                 self._scale(release, pinned.application, effect)
+            case SetMinimum():
+                self._scalers.ask(key, effect)
             case PointPreview():
                 key_ = pinned.application.spec.selector_key
                 self._hands.point_preview(release.namespace, effect.service, key_, effect.color)

@@ -16,14 +16,24 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from tests.core.lifecycle.world import ALSO, BOTH, World, application, release, worker
-from watcher.core.effects import Deploy, Effect, FetchLogs, PointPreview, RunCheck, Scale, SwapSelector, Wake
+from tests.core.lifecycle.world import ALSO, BOTH, Side, World, application, release, scaler, worker
+from watcher.core.effects import (
+    Deploy,
+    Effect,
+    FetchLogs,
+    PointPreview,
+    RunCheck,
+    Scale,
+    SetMinimum,
+    SwapSelector,
+    Wake,
+)
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.flip import PART_READY, SETTLE
 from watcher.core.lifecycle.turn import MIXED
 from watcher.core.release import FOREIGN, Command, Flip, Phase, Release, Status
 
-ACTS = (Deploy, Scale, PointPreview, SwapSelector, RunCheck, FetchLogs)
+ACTS = (Deploy, Scale, SetMinimum, PointPreview, SwapSelector, RunCheck, FetchLogs)
 """Effects that touch the world; the others are the worker's own."""
 
 BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.SUPERSEDED})
@@ -69,7 +79,7 @@ class Node:
         """The same for nodes that differ in nothing that matters."""
         world, now = self.world, self.world.now
         sides = tuple(
-            (s.image, s.replicas, s.ready, s.restarts, s.sick, _passed(now, s.changed_at, (3, 30)))
+            (s.image, s.replicas, s.ready, s.restarts, s.sick, _passed(now, s.changed_at, (3, 30)), s.scaler)
             for pair in world.pairs
             for s in (pair.blue, pair.green)
         )
@@ -90,11 +100,18 @@ class Node:
             (world.selector, world.mark, world.service_known, world.preview, world.verdict, world.asked, world.made),
             world.worker and (world.worker.selector, world.worker.mark, world.worker.preview),
             world.worker and any(pair.touched for pair in world.pairs),
+            (world.scalers_obey, tuple(world.edited.items()), self._in_time()),
             sides,
             checks,
             self.release.spec.abort is not None,
             self.release.spec.rollback is not None,
         )
+
+    def _in_time(self) -> tuple[bool, ...]:
+        """Of what is to be written to autoscalers: whether it was decided on them as they are."""
+        versions = {s.scaler.name: s.scaler.resource_version for s in (self.world.blue, self.world.green) if s.scaler}
+        asked = (effect for effect in self.effects if isinstance(effect, SetMinimum))
+        return tuple(versions.get(effect.scaler) == effect.version for effect in asked)
 
 
 def _behind(seen: tuple[int, ...], world: World) -> tuple[int, ...]:
@@ -113,6 +130,8 @@ def limits(status: Status) -> tuple[float, ...]:
         return ()
     deadlines, settle = status.pinned.application.spec.deadlines, SETTLE.total_seconds()
     switching = deadlines.switching.total_seconds()
+    if status.held and status.phase in (Phase.DEPLOYING, Phase.SWITCHING):
+        return (15, 30, 120, 150) if status.phase is Phase.DEPLOYING else (settle, 15, switching)
     return {
         Phase.DEPLOYING: (deadlines.deploying.total_seconds(), deadlines.deploying.total_seconds() + 30),
         Phase.TESTING: (deadlines.testing.total_seconds(),),
@@ -133,7 +152,8 @@ def _status_key(status: Status, now: datetime) -> Hashable:
         tuple((check.id, check.ok) for check in status.checks),
         tuple((found.name, found.outcome) for found in status.rules),
         status.extended,
-        status.pinned and tuple(status.pinned.restarts.items()),
+        status.held,
+        status.pinned and (status.pinned.replicas, *status.pinned.restarts.items()),
         tuple((c.type, c.status, c.reason) for c in status.conditions),
         status.keep and (status.keep.color, status.keep.done, now >= status.keep.until),
         _passed(now, status.phase_since, limits(status)),
@@ -149,6 +169,8 @@ def _effect_key(effect: Effect) -> Hashable:
             return "swap", effect.flip.index, effect.flip.to
         case Scale():
             return "scale", effect.deployment, effect.replicas
+        case SetMinimum():
+            return "minimum", effect.scaler, effect.minimum, effect.held
         case RunCheck():
             return "check", effect.id
         case PointPreview():
@@ -175,6 +197,13 @@ def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], worl
             assert world.now >= before.keep.until, "scales down before the keep-time has passed (S4)"
             live = {pair.selector for pair in world.pairs}
             assert before.keep.color not in live, "scales down the live colour"
+        if isinstance(effect, SetMinimum):
+            _check_minimum(old, effect, world)
+    if after.intent and not before.intent and not after.rollback and before.phase_since and after.pinned:
+        for side in (world.blue, world.green):
+            waited = world.now - before.phase_since > timedelta(seconds=15)
+            short = side.scaler and side.scaler.minimum < after.pinned.replicas and side.color not in world.edited
+            assert waited or not short, f"flips though {side.color} may be shrunk (S4)"
     if before.rollback:
         # Only a person's own rollback, with no bad version behind it, may be called off by a person.
         called_off = old.is_rollback_only and after.phase is Phase.ABORTED
@@ -193,6 +222,27 @@ def check_decision(old: Release, new: Release, effects: tuple[Effect, ...], worl
         assert touched or not world.mixed, "the pairs are left on different colours"
         told = any(c.reason == MIXED and c.status == "True" for c in after.conditions)
         assert told == world.mixed, "nobody is told that the pairs are on different colours"
+
+
+def _check_minimum(old: Release, effect: SetMinimum, world: World) -> None:
+    side = next(s for s in (world.blue, world.green) if s.scaler and s.scaler.name == effect.scaler)
+    assert side.scaler
+    if effect.held is None:
+        assert old.phase.terminal, "gives a minimum back before the end"
+        assert old.status.ended_at
+        kept = old.status.pinned and old.status.ended_at + old.status.pinned.application.spec.previous.keep
+        assert side.color == world.selector or (kept and world.now >= kept), "lets the way back be shrunk (S4)"
+        return
+    assert not old.phase.terminal, "raises a minimum after the end"
+    assert effect.minimum > side.scaler.minimum, "lowers a minimum that is not its own"
+
+
+def check_given_back(node: Node) -> None:
+    """What must hold long after the end: each autoscaler has the minimum that people gave it, and no note of ours."""
+    for side in (node.world.blue, node.world.green):
+        if side.scaler:
+            assert side.scaler.held is None, f"{side.scaler} was never given back"
+            assert side.scaler.minimum == node.world.edited.get(side.color, 1), f"{side.scaler} got the wrong minimum"
 
 
 def check_truth(node: Node) -> None:
@@ -323,6 +373,10 @@ def _trouble_of_world(node: Node) -> Iterator[tuple[str, Node]]:
     if node.resting:
         yield "API unknown", replace(node, world=replace(world, service_known=not world.service_known))
         yield "check fails", replace(node, world=replace(world, fails=dict.fromkeys(world.checks, "500")))
+        if world.blue.scaler:
+            yield "autoscalers disobey", replace(node, world=replace(world, scalers_obey=not world.scalers_obey))
+            for color in ("blue", "green"):
+                yield f"person edits the minimum of {color}", replace(node, world=world.edits(color, 2))
         if world.verdict != "rollback":
             yield "rules breach", replace(node, world=replace(world, verdict="rollback"))
             yield "rules blind", replace(node, world=replace(world, verdict="hold"))
@@ -365,6 +419,8 @@ class Fair:
             found = self._known.get(key)
             if found is None and node.resting and node.release.phase.terminal:
                 found = node.release.phase, node.world.made
+                if self._heals:
+                    check_given_back(self._long_after(node))
             if found is None and key in way:
                 node = pass_time(node, boundary(node))
                 if node.key in way and self._heals:
@@ -378,6 +434,14 @@ class Fair:
             node = self._next(node)
         raise Broken(f"never ends: {node.release.phase}, {node.release.status.message}")
 
+    def _long_after(self, node: Node) -> Node:
+        """When nothing is left to be given back."""
+        for _ in range(LONGEST):
+            if not node.release.status.held:
+                return node
+            node = pass_time(self._next(node), 200)
+        raise Broken(f"still holds {node.release.status.held}")
+
     def _next(self, node: Node) -> Node:
         """A whole round of the worker, until the world stands still; then time passes."""
         for _ in range(FLAT_OUT):
@@ -390,7 +454,7 @@ class Fair:
                 node = done(node)
             if node.release.phase.terminal:
                 return node
-            if node.release.status == before.release.status and node.world == before.world:
+            if before.resting and node.release.status == before.release.status and node.world == before.world:
                 return self._quiet(node)
         raise Broken(f"writes without end: {node.release.phase}, {node.release.status.message}")
 
@@ -458,6 +522,14 @@ def beginning(faults: int, *, by_hand: bool = False, two: bool = False) -> Node:
     also = {key: value for key, value in ALSO.items() if key != "preview"}
     spec |= {"tests": {}, "preview": None, "also": [also]}
     return Node(asked, World(application(**spec), preview=None, worker=worker(preview=None)), faults)
+
+
+def autoscaled(faults: int) -> Node:
+    """A Release of a pair that autoscalers size: blue has grown to three pods, and green has shrunk to one."""
+    app = application(tests={}, preview=None)
+    blue = Side("blue", version="2.4.0", replicas=3, ready=3, scaler=scaler("blue"))
+    green = Side("green", image="registry.example/chat:2.3.9", replicas=1, ready=1, scaler=scaler("green"))
+    return Node(release(), World(app, preview=None, blue=blue, green=green), faults)
 
 
 def at_the_switch(faults: int, *, two: bool = False) -> Node:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.lifecycle.explore import Broken, Node, at_the_switch, beginning, check_decision, check_truth, explore
+from tests.core.lifecycle.explore import (
+    Broken,
+    Node,
+    at_the_switch,
+    autoscaled,
+    beginning,
+    check_decision,
+    check_truth,
+    explore,
+)
 from tests.core.lifecycle.world import START, World, application, release
 from watcher.core.effects import SwapSelector
 from watcher.core.release import Flip, Phase
@@ -51,6 +60,12 @@ def test_two_troubles_around_a_rollback_by_hand_and_it_still_ends_right() -> Non
     assert found.nodes > 1000
     phases = {phase for phase, _ in found.endings}
     assert phases == {Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABORTED}
+
+
+def test_one_trouble_anywhere_and_every_autoscaler_gets_back_what_people_gave_it() -> None:
+    found = explore(autoscaled(1))
+    assert found.nodes > 1000
+    assert found.endings >= {(Phase.COMPLETED, GREEN), (Phase.ROLLED_BACK, BACK), (Phase.FAILED, ())}
 
 
 # -- the net itself catches -------------------------------------------------------------------------------------------

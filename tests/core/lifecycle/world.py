@@ -21,6 +21,7 @@ from watcher.core.effects import (
     PointPreview,
     RunCheck,
     Scale,
+    SetMinimum,
     SwapSelector,
 )
 from watcher.core.evaluation import Outcome, RuleReport
@@ -29,10 +30,12 @@ from watcher.core.observed import (
     ColorView,
     ContainerView,
     DeploymentView,
+    Held,
     Observed,
     Other,
     PairView,
     PodView,
+    ScalerView,
     ServiceView,
     WatchReading,
 )
@@ -140,6 +143,7 @@ class Side:
     unschedulable: str = ""
     pods: tuple[PodView, ...] | None = None
     """The very pods, where a test wants to say them one by one."""
+    scaler: ScalerView | None = None
 
     @property
     def deployment(self) -> str:
@@ -150,6 +154,14 @@ class Side:
         if self.sick or self.ready == self.replicas:
             return self
         return replace(self, ready=self.replicas, changed_at=now)
+
+    def scaled(self, *, serves: bool) -> Side:
+        """What its autoscaler makes of it: without traffic it shrinks it as far as it may; zero it leaves alone."""
+        if self.scaler is None or not self.replicas:
+            return self
+        wanted = max(self.replicas, self.scaler.minimum) if serves else self.scaler.minimum
+        size = min(wanted, self.scaler.maximum)
+        return replace(self, replicas=size, ready=min(self.ready, size))
 
     def dies(self, now: datetime, *, crashed: bool = False) -> Side:
         """All its pods stop to be ready, each by a crash or for a reason of their own."""
@@ -173,7 +185,9 @@ class Side:
         )
         pods = tuple(self._pod(i) for i in range(self.replicas)) if self.pods is None else self.pods
         counted = self.ready if endpoints else None
-        return ColorView(self.color, deployment if self.exists else None, pods if self.exists else (), counted)
+        if not self.exists:
+            return ColorView(self.color, None, (), counted, self.scaler)
+        return ColorView(self.color, deployment, pods, counted, self.scaler)
 
     def _pod(self, index: int) -> PodView:
         ready = index < self.ready
@@ -223,6 +237,11 @@ class World:
     rules: tuple[BoundRule, ...] = (rule(),)
     rules_problem: str = ""
     others: tuple[Other, ...] = ()
+    scalers_known: bool = True
+    scalers_obey: bool = True
+    """Whether autoscalers take what is written to them."""
+    edited: Mapping[str, int] = field(default_factory=dict)
+    """The minimums that a person has written, by colour."""
     made: tuple[str, ...] = ()
     """The colours that our flips brought live, in order: the truth that the status must agree with. Those of the worker
     are written `worker/green`.
@@ -258,6 +277,7 @@ class World:
             preview=view.preview,
             colors=view.colors,
             also=(self.worker.view(),) if self.worker else (),
+            scalers_known=self.scalers_known,
             checks=self.checks,
             watch=self._watch(release.status),
             others=self.others,
@@ -314,7 +334,7 @@ class World:
         """Time passes: pods start, checks end, rules are asked."""
         now = self.now + timedelta(seconds=seconds)
         checks = {id_: self._ended(id_, result) for id_, result in self.checks.items()}
-        blue, green = self.blue.later(now), self.green.later(now)
+        blue, green = (s.scaled(serves=s.color == self.selector).later(now) for s in (self.blue, self.green))
         worker = self.worker and self.worker.later(seconds)
         return replace(self, now=now, checks=checks, asked=True, blue=blue, green=green, worker=worker)
 
@@ -332,6 +352,13 @@ class World:
         """A person patches the selector."""
         return replace(self, selector=color, version=self.version + 1, touched=True)
 
+    def edits(self, color: str, minimum: int) -> World:
+        """A person writes an autoscaler's minimum, and leaves what is noted on it."""
+        side = self.side(color)
+        assert side.scaler
+        edited = self.with_side(replace(side, scaler=changed(side.scaler, minimum, side.scaler.held)))
+        return replace(edited, edited={**self.edited, color: minimum})
+
     def sick(self, color: str, *, crashed: bool = False) -> World:
         return self.with_side(self.side(color).dies(self.now, crashed=crashed))
 
@@ -341,6 +368,7 @@ class World:
         blue, green = self.blue.recovers(self.now), self.green.recovers(self.now)
         worker = self.worker and self.worker.calm()
         well = replace(self, blue=blue, green=green, worker=worker)
+        well = replace(well, scalers_known=True, scalers_obey=True)
         return replace(well, service_known=True, verdict=verdict, fails={})
 
     # -- effects ------------------------------------------------------------------------------------------------------
@@ -353,19 +381,14 @@ class World:
             return self._worker_done(self.worker, effect, uid, seen)
         match effect:
             case Deploy():
-                side = next(s for s in (self.blue, self.green) if s.deployment == effect.deployment)
-                image = effect.images.get(side.holds, side.image)
-                new = image != side.image
-                changed = replace(side, image=image, version=effect.version, replicas=effect.replicas)
-                if new:
-                    fresh = {"ready": 0, "restarts": 0, "created_at": self.now, "changed_at": self.now}
-                    changed = replace(changed, **fresh)  # type: ignore[arg-type]
-                return self.with_side(changed)
+                return self._deployed(effect)
             case Scale():
                 side = next(s for s in (self.blue, self.green) if s.deployment == effect.deployment)
                 if effect.only_if_idle in {pair.selector for pair in self.pairs}:
                     return self
                 return self.with_side(replace(side, replicas=effect.replicas, ready=min(side.ready, effect.replicas)))
+            case SetMinimum():
+                return self._minimum(effect)
             case PointPreview():
                 return replace(self, preview=effect.color)
             case SwapSelector():
@@ -391,6 +414,35 @@ class World:
         after = worker.done(effect, uid, seen and seen[1:])
         made = (f"worker/{color}" for color in after.made[len(worker.made) :])
         return replace(self, worker=after, made=(*self.made, *made))
+
+    def _deployed(self, effect: Deploy) -> World:
+        side = next(s for s in (self.blue, self.green) if s.deployment == effect.deployment)
+        image = effect.images.get(side.holds, side.image)
+        new = image != side.image
+        changed = replace(side, image=image, version=effect.version, replicas=effect.replicas)
+        if new:
+            fresh = {"ready": 0, "restarts": 0, "created_at": self.now, "changed_at": self.now}
+            changed = replace(changed, **fresh)  # type: ignore[arg-type]
+        return self.with_side(changed)
+
+    def _minimum(self, effect: SetMinimum) -> World:
+        found = next((s for s in (self.blue, self.green) if s.scaler and s.scaler.name == effect.scaler), None)
+        if not self.scalers_obey or found is None or found.scaler is None:
+            return self
+        if found.scaler.resource_version != effect.version:
+            return self
+        return self.with_side(replace(found, scaler=changed(found.scaler, effect.minimum, effect.held)))
+
+
+def scaler(color: str, minimum: int = 1, maximum: int = 10, **more: Any) -> ScalerView:
+    """The autoscaler of a colour."""
+    return ScalerView(f"chatbot-{color}-hpa", minimum, maximum, resource_version="1", **more)
+
+
+def changed(found: ScalerView, minimum: int, held: Held | None) -> ScalerView:
+    """An autoscaler after somebody wrote it."""
+    version = str(int(found.resource_version) + 1)
+    return replace(found, minimum=minimum, held=held, resource_version=version)
 
 
 def _of(pair: World, effect: Effect) -> bool:

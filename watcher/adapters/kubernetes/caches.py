@@ -15,8 +15,11 @@ from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.informer import Informer
 from watcher.core import release as releases
 from watcher.core.application import COLORS, Application
-from watcher.core.observed import ColorView, DeploymentView, PairView
+from watcher.core.observed import ColorView, DeploymentView, PairView, ScalerView
 from watcher.core.release import Release
+
+SCALERS_RETRY = 60.0
+"""Seconds after which autoscalers that may not be listed are asked for again."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +31,8 @@ class World:
     service: views.Service | None
     preview: views.Service | None
     colors: Mapping[str, ColorView]
+    scalers_known: bool = True
+    """Whether the autoscalers were listed, or never will be: no such kind, or no right to see it."""
 
     @property
     def view(self) -> PairView:
@@ -57,11 +62,18 @@ class _Namespace:
                 if found is not None:
                     on_world(name, found.service)
 
+        def of_scaler(_: str, *states: views.Scaler | None) -> None:
+            for scaler in states:
+                if scaler is not None and scaler.deployment:
+                    on_world(name, scaler.deployment)
+
         self.services = Informer(connection, paths.services(name), views.service, of_itself)
         self.deployments = Informer(connection, paths.deployments(name), views.deployment, of_itself)
         self.pods = Informer(connection, paths.pods(name), views.pod, of_pod)
         self.slices = Informer(connection, paths.endpoint_slices(name), views.endpoint_slice, of_slice)
         self.informers: tuple[Informer[Any], ...] = (self.services, self.deployments, self.pods, self.slices)
+        # Not one of them: neither a start nor a rollback waits for autoscalers, and a cluster may have no such kind.
+        self.scalers = Informer(connection, paths.autoscalers(name), views.scaler, of_scaler, last_retry=SCALERS_RETRY)
 
 
 class Caches:
@@ -91,7 +103,7 @@ class Caches:
                     lambda release, *_, name=name: self._on_release(name, release),
                 )
                 self._releases[name] = found
-                for informer in (*space.informers, found):
+                for informer in (*space.informers, space.scalers, found):
                     informer.start()
 
     def wait(self, seconds: float) -> bool:
@@ -105,7 +117,7 @@ class Caches:
 
     def stop(self) -> None:
         for space in self._namespaces.values():
-            for informer in space.informers:
+            for informer in (*space.informers, space.scalers):
                 informer.stop()
         for informer in self._releases.values():
             informer.stop()
@@ -134,13 +146,28 @@ class Caches:
         service = space.services.get(app.spec.service)
         preview = space.services.get(app.spec.preview.service) if app.spec.preview else None
         slices = tuple(space.slices.all().values())
-        return compose(app, service, preview, space.deployments.all(), space.pods.all(), slices)
+        world = compose(app, service, preview, space.deployments.all(), space.pods.all(), slices)
+        return self._with_scalers(app, world)
 
     def world_with(self, app: Application, service: views.Service | None, slices: Iterable[views.Slice]) -> World:
         """The same with the live Service and EndpointSlices as they were just read."""
         space = self._namespaces[app.namespace]
         preview = space.services.get(app.spec.preview.service) if app.spec.preview else None
-        return compose(app, service, preview, space.deployments.all(), space.pods.all(), tuple(slices))
+        world = compose(app, service, preview, space.deployments.all(), space.pods.all(), tuple(slices))
+        return self._with_scalers(app, world)
+
+    def _with_scalers(self, app: Application, world: World) -> World:
+        """With each colour's autoscaler; of two the first by name, as the cluster itself then obeys neither."""
+        informer = self._namespaces[app.namespace].scalers
+        found: dict[str, ScalerView] = {}
+        for _, scaler in sorted(informer.all().items()):
+            found.setdefault(scaler.deployment, scaler.view)
+        colors = {c: replace(view, scaler=found.get(app.deployment(c))) for c, view in world.colors.items()}
+        return replace(world, colors=colors, scalers_known=informer.synced.is_set() or informer.refused.is_set())
+
+    def remember_scaler(self, namespace: str, scaler: views.Scaler) -> None:
+        """What was just written, so that the next look does not see an older one."""
+        self._namespaces[namespace].scalers.put(scaler.view.name, scaler, scaler.view.resource_version)
 
     def service(self, app: Application) -> views.Service | None:
         """The live Service."""

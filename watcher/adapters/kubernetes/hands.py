@@ -28,7 +28,7 @@ from watcher.adapters.kubernetes.connection import (
 )
 from watcher.adapters.kubernetes.leases import Lead, leads
 from watcher.core import release as releases
-from watcher.core.effects import Deploy
+from watcher.core.effects import Deploy, SetMinimum
 from watcher.core.release import (
     ACTOR_ANNOTATION,
     EVIDENCE_ANNOTATION,
@@ -160,6 +160,17 @@ class Hands:
 
     def scale(self, namespace: str, deployment: str, replicas: int) -> None:
         self._api.patch(paths.deployments(namespace, deployment), {"spec": {"replicas": replicas}}, MERGE_PATCH)
+
+    def set_minimum(self, namespace: str, change: SetMinimum) -> views.Scaler:
+        """Set an autoscaler's minReplicas and what is noted beside it, if nobody changed it since (else Conflict)."""
+        body = {
+            "metadata": {
+                "resourceVersion": change.version,
+                "annotations": {views.MINIMUM_ANNOTATION: views.held(change.held)},
+            },
+            "spec": {"minReplicas": change.minimum},
+        }
+        return views.scaler(self._api.patch(paths.autoscalers(namespace, change.scaler), body, MERGE_PATCH))
 
     # -- the Release --------------------------------------------------------------------------------------------------
 

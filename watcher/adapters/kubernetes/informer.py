@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from watcher.adapters.errors import AdapterError
-from watcher.adapters.kubernetes.connection import Connection, Gone
+from watcher.adapters.errors import AdapterError, Fatal
+from watcher.adapters.kubernetes.connection import Connection, Gone, NotFound
 
 T = TypeVar("T")
 
@@ -43,9 +43,11 @@ class Informer(Generic[T]):
         *,
         relist: float = RELIST,
         silence: float = SILENCE,
+        last_retry: float = LAST_RETRY,
     ) -> None:
-        """`relist`, `silence`: seconds that a watch lasts, and that it counts as alive without a byte."""
-        self._relist, self._silence = relist, silence
+        """`relist`, `silence`: seconds that a watch lasts, and that it counts as alive without a byte. `last_retry`:
+        seconds that it waits at most after a failure."""
+        self._relist, self._silence, self._last_retry = relist, silence, last_retry
         self._connection, self._path, self._parse, self._on_change = connection, path, parse, on_change
         self._query = dict(query or {})
         self._objects: Mapping[str, T] = {}
@@ -56,6 +58,8 @@ class Informer(Generic[T]):
         self._changing = threading.Lock()
         self._stop = threading.Event()
         self.synced = threading.Event()
+        self.refused = threading.Event()
+        """The last answer was that there is no such kind, or no right to list it."""
         self.seen_at = 0.0
         """Monotonic time of the last answer of the API server."""
         self._thread = threading.Thread(target=self._run, name=f"watch {path.rpartition('/')[2]}", daemon=True)
@@ -102,15 +106,18 @@ class Informer(Generic[T]):
         while not self._stop.is_set():
             try:
                 version = self._list()
+                self.refused.clear()
                 wait = FIRST_RETRY
                 self._follow(version)
             except Gone:
                 # At once, but not in a tight loop when the server finds every version too old.
                 self._stop.wait(FIRST_RETRY)
             except AdapterError as error:
+                if isinstance(error, (Fatal, NotFound)):
+                    self.refused.set()
                 log.warning("cannot watch, tries again", path=self._path, error=str(error), seconds=wait)
                 self._stop.wait(wait)
-                wait = min(wait * 2, LAST_RETRY)
+                wait = min(wait * 2, self._last_retry)
             except Exception:
                 log.exception("the watch failed on what it was sent, lists again", path=self._path)
                 self._stop.wait(LAST_RETRY)

@@ -21,6 +21,10 @@ def deployments(namespace: str, name: str = "") -> str:
     return _path("/apis/apps/v1", namespace, "deployments", name)
 
 
+def autoscalers(namespace: str, name: str = "") -> str:
+    return _path("/apis/autoscaling/v2", namespace, "horizontalpodautoscalers", name)
+
+
 def jobs(namespace: str, name: str = "") -> str:
     return _path("/apis/batch/v1", namespace, "jobs", name)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from watcher.core.observed import ContainerView, DeploymentView, PodView, ServiceView
+from watcher.core.observed import ContainerView, DeploymentView, Held, PodView, ScalerView, ServiceView
 from watcher.core.release import ACTOR_ANNOTATION, EVIDENCE_ANNOTATION, KEY_ANNOTATION
 from watcher.core.story import Told
 
@@ -17,6 +18,11 @@ FLIP_ANNOTATION = "watcher.bluegreen.dev/flip"
 
 VERSION_ANNOTATION = "watcher.bluegreen.dev/version"
 """On a colour's Deployment: the version that a Release put there."""
+
+MINIMUM_ANNOTATION = "watcher.bluegreen.dev/minimum"
+"""On a HorizontalPodAutoscaler whose minReplicas a Release has raised: `<before>, held at <raised to>`."""
+
+_HELD = re.compile(r"(\d{1,9}), held at (\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,14 @@ class Slice:
 
     service: str
     ready_pods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """A HorizontalPodAutoscaler, and the Deployment that it sizes; empty when it sizes something else."""
+
+    view: ScalerView
+    deployment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +154,33 @@ def pod(raw: Mapping[str, Any]) -> Pod:
         {p["name"]: p["containerPort"] for c in containers for p in c.get("ports") or () if p.get("name")},
         meta.get("labels") or {},
     )
+
+
+def scaler(raw: Mapping[str, Any]) -> Scaler:
+    meta, spec = raw["metadata"], raw["spec"]
+    target = spec["scaleTargetRef"]
+    noted = _HELD.fullmatch((meta.get("annotations") or {}).get(MINIMUM_ANNOTATION, ""))
+    view = ScalerView(
+        name=meta["name"],
+        minimum=spec.get("minReplicas", 1),
+        maximum=spec["maxReplicas"],
+        held=Held(int(noted[1]), int(noted[2])) if noted else None,
+        owner=controller(meta),
+        resource_version=meta["resourceVersion"],
+    )
+    sizes = target["kind"] == "Deployment" and target.get("apiVersion", "apps/v1").startswith("apps/")
+    return Scaler(view, target["name"] if sizes else "")
+
+
+def held(found: Held | None) -> str | None:
+    """What is noted on an autoscaler; None for nothing."""
+    return f"{found.before}, held at {found.to}" if found else None
+
+
+def controller(meta: Mapping[str, Any]) -> str:
+    """The object that owns this one and keeps it as it wants it: kind and name, or nothing."""
+    owners = (o for o in meta.get("ownerReferences") or () if o.get("controller"))
+    return next((f"{o['kind']} {o['name']}" for o in owners), "")
 
 
 def _owner(meta: Mapping[str, Any]) -> str:

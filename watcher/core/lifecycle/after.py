@@ -16,6 +16,7 @@ from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import superseded
 from watcher.core.lifecycle.changed import changed
 from watcher.core.lifecycle.foreign import give_way, let_be
+from watcher.core.lifecycle.sizing import doubts
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import way_back
@@ -157,7 +158,7 @@ def watching(turn: Turn) -> Step:
         return left
     reading = turn.observed.watch
     changes: dict[str, Any] = {}
-    effects: list[Effect] = []
+    effects: list[Effect] = doubts(turn)
     if reading is not None:
         if reading.verdict == "rollback":
             return _breached(turn, reading)

@@ -13,6 +13,7 @@ from typing import Any
 from watcher.core.application import COLORS, Application, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, Wake
 from watcher.core.images import called, within
+from watcher.core.lifecycle import sizing
 from watcher.core.lifecycle.changed import difference, tampered, wanted_of
 from watcher.core.lifecycle.diagnosis import Diagnosis, diagnose
 from watcher.core.lifecycle.foreign import take_up
@@ -271,14 +272,14 @@ def deploying(turn: Turn) -> Step:
     waits = run_stage(turn, "preDeploy", turn.app.spec.hooks.pre_deploy, ["hook"], turn.app.spec.deadlines.deploying)
     if waits:
         return waits
-    deploys = [deploy for pair in turn.pairs for deploy in _deploys(pair)]
+    deploys, held = [deploy for pair in turn.pairs for deploy in _deploys(pair)], sizing.hold(turn, turn.colors.to)
     if deploys:
         if late:
             changes = "; ".join(_kept_back(pair) for pair in turn.pairs)
             message = f"{turn.version} could not be deployed to {turn.colors.to} {late}: {changes}"
             return turn.fail("DeployDeadline", f"{message}. Traffic never moved.")
-        return turn.stay(*deploys, wake=RETRY)
-    return _rolls_out(turn, late)
+        return turn.stay(*deploys, *held.effects, wake=RETRY, **held.changes)
+    return _rolls_out(turn.having(held.changes), held, late)
 
 
 def _deploys(pair: Turn) -> Iterator[Deploy]:
@@ -287,8 +288,9 @@ def _deploys(pair: Turn) -> Iterator[Deploy]:
     assert found is not None
     wanted = wanted_of(pair, found)
     have = {container: found.images.get(container) for container in wanted}
-    if have != wanted or found.replicas < pair.replicas or found.version != spec.version:
-        yield Deploy(found.name, wanted, max(pair.replicas, found.replicas), spec.version)
+    size, insisted = sizing.size(pair, pair.colors.to), sizing.insisted(pair, pair.colors.to)
+    if have != wanted or found.replicas < insisted or found.version != spec.version:
+        yield Deploy(found.name, wanted, max(size, found.replicas), spec.version)
 
 
 def _kept_back(pair: Turn) -> str:
@@ -301,15 +303,17 @@ def _kept_back(pair: Turn) -> str:
     )
 
 
-def _rolls_out(turn: Turn, late: str) -> Step:
+def _rolls_out(turn: Turn, held: sizing.Holding, late: str) -> Step:
     """Wait for the pods of every pair, and give up for a trouble that time cannot cure."""
     color = turn.colors.to
     idle = [(pair, found) for pair in turn.pairs if (found := pair.color(color).deployment)]
     waited = [(pair, found) for pair, found in idle if not (found.rolled_out and pair.color(color).ready)]
+    if not waited and held.waits:
+        return turn.stay(*held.effects, message=held.waits, wake=RETRY)
     if not waited:
         count = sum(found.ready for _, found in idle)
         message = f"Tests {turn.version} on {color} ({count} {'pod' if count == 1 else 'pods'} ready)."
-        return turn.go(Phase.TESTING, message)
+        return turn.go(Phase.TESTING, message, *held.effects)
     since = turn.status.phase_since or turn.now
     troubles = filter(None, [diagnose(pair.color(color), since, turn.now) for pair, _ in waited])
     trouble = max(troubles, key=lambda one: one.final, default=None)
@@ -321,7 +325,7 @@ def _rolls_out(turn: Turn, late: str) -> Step:
         return turn.fail("DeployDeadline", message + " Traffic never moved.")
     message = f"Deploys {turn.version} to {color}: {progress}"
     message += f"; {trouble.message}." if trouble else "."
-    return turn.stay(message=message, wake=timedelta(seconds=2))
+    return turn.stay(*held.effects, message=message, wake=timedelta(seconds=2))
 
 
 def _progress(pair: Turn, deployment: DeploymentView) -> str:
@@ -386,4 +390,5 @@ def awaiting_approval(turn: Turn) -> Step:
         message = f"Nobody approved {turn.version} {late}; traffic never moved and stays on {turn.colors.from_}."
         return turn.end(Phase.ABORTED, "NotApproved", message, idle=turn.colors.to)
     left = turn.app.spec.deadlines.approval - turn.in_phase
-    return turn.stay(wake=left + RETRY)
+    grown = sizing.grow(turn)
+    return turn.stay(*grown.effects, wake=RETRY if grown.waits else left + RETRY, **grown.changes)

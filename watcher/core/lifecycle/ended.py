@@ -11,16 +11,13 @@ from typing import Any
 
 from watcher.core.application import COLORS, other
 from watcher.core.effects import CancelChecks, Effect, PointPreview, Scale
+from watcher.core.lifecycle.sizing import give_back, least
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import MIXED, Step, Turn
 from watcher.core.lifecycle.way_back import way_back
-from watcher.core.release import Phase
+from watcher.core.release import MOVED_ON, Phase
 
 LATER = timedelta(seconds=30)
-
-MOVED_ON = frozenset({Phase.COMPLETED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
-"""Ends of a Release that ran later, after which that one decides what becomes of the colours."""
-
 
 HEARD = frozenset({Phase.FAILED, Phase.ABORTED})
 """Ends that `onFailure` hooks hear of: something was deployed, or its hooks ran, and its version never went live."""
@@ -31,7 +28,7 @@ TOO_OLD = timedelta(hours=1)
 
 def ended(turn: Turn) -> Step:
     """Call the hooks that want to hear of a failure, then see to the idle colour."""
-    return _heard(turn) or _one_again(turn) or _make_room(turn)
+    return _heard(turn) or _one_again(turn) or give_back(turn, _make_room(turn))
 
 
 def _heard(turn: Turn) -> Step | None:
@@ -77,16 +74,19 @@ def _make_room(turn: Turn) -> Step:
         return turn.stay(wake=LATER)
     if turn.now < keep.until:
         return _kept(turn, keep.until - turn.now)
-    idle = [pair for pair in turn.pairs if not turn.seen(keep.color) or _has_pods(pair, keep.color)]
+    sizes = [(pair, least(pair, keep.color)) for pair in turn.pairs]
+    idle = [(pair, size) for pair, size in sizes if not turn.seen(keep.color) or _has_more(pair, keep.color, size)]
     if not idle or any(pair.selected == keep.color for pair in turn.pairs):
         return turn.stay(keep=keep.model_copy(update={"done": True}))
-    scales = [Scale(pair.app.deployment(keep.color), 0, only_if_idle=keep.color) for pair in idle]
+    scales = [
+        Scale(pair.app.deployment(keep.color), size, only_if_idle=keep.color) for pair, size in idle if size is not None
+    ]
     return turn.stay(*scales, wake=LATER)
 
 
-def _has_pods(pair: Turn, color: str) -> bool:
+def _has_more(pair: Turn, color: str, size: int | None) -> bool:
     deployment = pair.color(color).deployment
-    return deployment is not None and deployment.replicas > 0
+    return deployment is not None and deployment.replicas > (size or 0)
 
 
 def _kept(turn: Turn, left: timedelta) -> Step:

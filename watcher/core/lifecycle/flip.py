@@ -12,6 +12,7 @@ from typing import Any
 
 from watcher.core.application import other
 from watcher.core.effects import PointPreview, Scale, SwapSelector, Tell
+from watcher.core.lifecycle import sizing
 from watcher.core.lifecycle.before import interrupted, superseded
 from watcher.core.lifecycle.changed import images_of, tampered
 from watcher.core.lifecycle.stages import run_stage
@@ -32,6 +33,7 @@ SETTLE = timedelta(seconds=10)
 
 STOPPING = "Stopping"
 WAITING = "Waiting"
+GROWING = "Growing"
 
 
 def switching(turn: Turn) -> Step:
@@ -120,33 +122,49 @@ def _intend_switch(turn: Turn) -> Step:
     if rules_problem:
         return turn.fail("InvalidRules", f"{rules_problem.removesuffix('.')}. Traffic never moved.")
     left = [pair for pair in turn.pairs if pair.expected != to]
+    sized = sizing.Holding() if begun else sizing.before_the_flip(turn)
     for pair in left:
         side = pair.color(to)
-        if side.ready and side.deployment is not None and side.deployment.rolled_out:
+        if side.ready and side.deployment is not None and side.deployment.rolled_out and not sized.waits:
             continue
-        late = turn.overdue(spec.deadlines.switching)
-        if not late:
-            return turn.stay(message=f"Waits: {to}{pair.whose} is not ready any more.", wake=RETRY)
-        message = f"{to}{pair.whose} was ready, and is not any more; it did not recover {late}"
-        return turn.go_back("NotReady", message) if begun else turn.fail("NotReady", f"{message}. Traffic never moved.")
+        return _not_yet(pair, sized)
+    turn = turn.having(sized.changes)
     service = left[0].app.spec.service
     flip = Flip(index=_next_index(turn), from_=turn.colors.from_, to=to, reason="switch", at=turn.now, service=service)
     return turn.stay(
         SwapSelector(service, flip),
+        *sized.effects,
         message=f"Switches traffic{left[0].whose} to {flip.to} ({turn.version_aside}).",
         wake=READ_AGAIN,
+        reason="",
         intent=flip,
         pinned=turn.pinned if begun else _pin_watch(turn),
     )
+
+
+def _not_yet(pair: Turn, sized: sizing.Holding) -> Step:
+    """The idle colour is not ready, or not at its size, any more. New pods have the time that a deployment has."""
+    to, deadlines, growing = f"{pair.colors.to}{pair.whose}", pair.app.spec.deadlines, pair.status.reason == GROWING
+    late = pair.overdue(deadlines.deploying if growing else deadlines.switching)
+    if late:
+        message = f"{to} was ready, and is not any more; it did not recover {late}"
+        if growing:
+            message = f"{to} was to grow with {pair.colors.from_}; its new pods did not get ready {late}"
+        if pair.status.flips:
+            return pair.go_back("NotReady", message)
+        return pair.fail("NotReady", f"{message}. Traffic never moved.")
+    changes = sized.changes | ({"reason": GROWING} if sized.grows else {})
+    lacks = f"still grows with {pair.colors.from_}" if growing else "is not ready any more"
+    message = sized.waits or f"Waits: {to} {lacks}."
+    return pair.stay(*sized.effects, message=message, wake=RETRY, **changes)
 
 
 def _pin_watch(turn: Turn) -> Pinned:
     """What the watch is held to from the first flip on."""
     pods = [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
     restarts = {pod.uid: pod.failures for pod in pods if pod.failures}
-    return turn.pinned.model_copy(
-        update={"rules": turn.observed.rules, "restarts": restarts, "images": images_of(turn)}
-    )
+    pinned = sizing.sized(turn, [sizing.live_size(pair) for pair in turn.pairs])
+    return pinned.model_copy(update={"rules": turn.observed.rules, "restarts": restarts, "images": images_of(turn)})
 
 
 def _next_index(turn: Turn) -> int:
@@ -237,29 +255,31 @@ def _ask_back(turn: Turn, left: list[Turn], intent: Flip) -> Step:
     if not turn.seen(target):
         return turn.stay(wake=READ_AGAIN, **changes)
     cold = [pair for pair in left if not _warm(pair, target)]
+    held = sizing.hold(turn, target)
+    changes |= held.changes
     if not cold:
         service = turn.of(intent).app.spec.service
-        return turn.stay(SwapSelector(service, intent, rescue=True), wake=READ_AGAIN, **changes)
+        return turn.stay(SwapSelector(service, intent, rescue=True), *held.effects, wake=READ_AGAIN, **changes)
     waits = "; ".join(_waits_for(pair, target) for pair in cold)
     message = f"Rolling back, and {waits}; traffic returns the moment it is ready."
     effects = [
-        Scale(pair.app.deployment(target), pair.replicas)
+        Scale(pair.app.deployment(target), sizing.size(pair, target))
         for pair in cold
-        if (found := pair.color(target).deployment) and found.replicas < pair.replicas
+        if (found := pair.color(target).deployment) and found.replicas < sizing.size(pair, target)
     ]
     conditions = turn.condition("NeedsAttention", True, "RollbackWaits", message)
-    return turn.stay(*effects, message=message, wake=RETRY, conditions=conditions, **changes)
+    return turn.stay(*effects, *held.effects, message=message, wake=RETRY, conditions=conditions, **changes)
 
 
 def _warm(pair: Turn, target: str) -> bool:
     """Whether enough of the target is ready: half of it, or after some patience anything."""
     ready = pair.color(target).ready
-    return ready >= (pair.replicas + 1) // 2 or (ready > 0 and pair.in_phase > PART_READY)
+    return ready >= (sizing.size(pair, target) + 1) // 2 or (ready > 0 and pair.in_phase > PART_READY)
 
 
 def _waits_for(pair: Turn, target: str) -> str:
     """What a colour that is to serve again lacks, and what is done about it."""
-    side, wanted, name = pair.color(target), pair.replicas, pair.app.deployment(target)
+    side, wanted, name = pair.color(target), sizing.size(pair, target), pair.app.deployment(target)
     if side.deployment is None:
         cure = f"create Deployment {name}"
     elif side.deployment.replicas < wanted:

@@ -1,7 +1,8 @@
 """Which ended Releases nobody needs any more.
 
 What always holds: one that has not ended stays, and so does what a later decision rests on: the newest of each good or
-bad end, what keeps a version out that was rolled back (S9), a keep-time that runs, a hook that is still to be called.
+bad end, what keeps a version out that was rolled back (S9), a keep-time that runs, an autoscaler
+whose minimum is to be given back, a hook that is still to be called.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def _images(release: Release) -> Mapping[str, str]:
 def _unfinished(release: Release, now: datetime) -> bool:
     """Whether something is still to be done for a Release that has ended."""
     status = release.status
-    if status.keep and not status.keep.done:
+    if status.held or (status.keep and not status.keep.done):
         return True
     hooks = status.pinned.application.spec.hooks.on_failure if status.pinned and release.phase in HEARD else ()
     called = sum(record.id.startswith("onFailure/") for record in status.checks)

@@ -158,7 +158,7 @@ class Turn:
 
     @property
     def replicas(self) -> int:
-        """The live size that the pair had when the Release began: what the way back is sized to."""
+        """The live size that the pair had when the Release began, and from the flip on then (see Pinned)."""
         return self.pinned.sizes.get(self.app.spec.service, self.pinned.replicas)
 
     @property
@@ -192,6 +192,10 @@ class Turn:
     def command(self, verb: str) -> str:
         """The command line that steers this Release, to be copied."""
         return f"watcher release {verb} {self.release.name} -n {self.release.namespace}"
+
+    def having(self, changes: dict[str, Any]) -> Turn:
+        """The same turn with other status fields: what a step decides on top of what it has decided already."""
+        return replace(self, release=self._with(changes)) if changes else self
 
     # -- answering ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,18 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from watcher.demo.cluster.resources import CRD, DEPLOYMENT, JOB, NAMESPACE, POD, REPLICA_SET, SECRET, SERVICE, Kind
+from watcher.demo.cluster.resources import (
+    AUTOSCALER,
+    CRD,
+    DEPLOYMENT,
+    JOB,
+    NAMESPACE,
+    POD,
+    REPLICA_SET,
+    SECRET,
+    SERVICE,
+    Kind,
+)
 from watcher.demo.cluster.store import Object
 
 
@@ -92,6 +103,13 @@ def _replica_set(body: Object) -> None:
     _fill_template(body["spec"])
 
 
+def _autoscaler(body: Object) -> None:
+    _defaults(body["spec"], minReplicas=1)
+    if not body["spec"].get("metrics"):
+        target = {"type": "Utilization", "averageUtilization": 80}
+        body["spec"]["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+
 def _job(body: Object) -> None:
     spec = body["spec"]
     if spec.get("completions") is None and spec.get("parallelism") is None:
@@ -146,6 +164,7 @@ _FILLERS: dict[tuple[str, str], Callable[[Object], None]] = {
     POD.key: _pod,
     DEPLOYMENT.key: _deployment,
     REPLICA_SET.key: _replica_set,
+    AUTOSCALER.key: _autoscaler,
     JOB.key: _job,
     SERVICE.key: _service,
     SECRET.key: _secret,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from watcher.demo.cluster.addresses import AddressBlock
 from watcher.demo.cluster.containers import Host
+from watcher.demo.cluster.controllers.autoscalers import Autoscalers
 from watcher.demo.cluster.controllers.deployments import Deployments
 from watcher.demo.cluster.controllers.endpointslices import EndpointSlices
 from watcher.demo.cluster.controllers.garbage import Garbage
@@ -81,6 +82,7 @@ class Machine:
                     self.proxy,
                     Namespaces(self.store),
                     Garbage(self.store),
+                    Autoscalers(self.store),
                     Deployments(self.store),
                     ReplicaSets(self.store),
                     Jobs(self.store, self._scale),

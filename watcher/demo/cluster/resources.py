@@ -62,6 +62,15 @@ REPLICA_SET = Kind(
     scale_subresource=True,
     categories=("all",),
 )
+AUTOSCALER = Kind(
+    "autoscaling",
+    "v2",
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    short_names=("hpa",),
+    status_subresource=True,
+    categories=("all",),
+)
 JOB = Kind("batch", "v1", "jobs", "Job", status_subresource=True, categories=("all",))
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
@@ -86,6 +95,7 @@ BUILT_IN: tuple[Kind, ...] = (
     SERVICE_ACCOUNT,
     DEPLOYMENT,
     REPLICA_SET,
+    AUTOSCALER,
     JOB,
     ENDPOINT_SLICE,
     LEASE,

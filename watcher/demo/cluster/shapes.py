@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from watcher.demo.cluster.resources import (
+    AUTOSCALER,
     CONFIG_MAP,
     CRD,
     DEPLOYMENT,
@@ -210,6 +211,20 @@ SHAPES: dict[tuple[str, str], Schema] = {
             )
         ),
         status=_STATUS,
+    ),
+    AUTOSCALER.key: _top(
+        "spec",
+        spec=_solid(
+            _object(
+                "scaleTargetRef",
+                scaleTargetRef=_solid(_object(apiVersion=_TEXT, kind=_TEXT, name=_TEXT)),
+                minReplicas=_WHOLE,
+                maxReplicas=_WHOLE,
+                metrics=_list(_solid(_object(type=_TEXT, resource=_object(name=_TEXT, target=_object())))),
+                behavior=_object(),
+            )
+        ),
+        status=_object(currentReplicas=_WHOLE, desiredReplicas=_WHOLE, conditions=_list(_CONDITION)),
     ),
     SERVICE.key: _top(
         "spec",

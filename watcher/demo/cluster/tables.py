@@ -197,6 +197,26 @@ def _job(obj: Object, now: datetime) -> list[Any]:
     ]
 
 
+def _autoscaler(obj: Object, now: datetime) -> list[Any]:
+    spec, target = _spec(obj), _spec(obj)["scaleTargetRef"]
+    return [
+        _name(obj),
+        f"{target['kind']}/{target['name']}",
+        ", ".join(_metric(metric) for metric in spec.get("metrics") or []) or "<none>",
+        str(spec.get("minReplicas", "<unset>")),
+        spec["maxReplicas"],
+        _status(obj).get("currentReplicas", 0),
+        _age(obj, now),
+    ]
+
+
+def _metric(metric: dict[str, Any]) -> str:
+    """What an autoscaler aims at; nobody here measures what it is now."""
+    resource = metric.get("resource") or {}
+    aim = (resource.get("target") or {}).get("averageUtilization")
+    return f"{resource['name']}: <unknown>/{f'{aim}%' if aim else '<auto>'}" if resource else "<unknown>"
+
+
 def _endpoint_slice(obj: Object, now: datetime) -> list[Any]:
     ports = _few([str(port["port"]) for port in obj.get("ports") or [] if port.get("port")])
     addresses = _few([address for endpoint in obj.get("endpoints") or [] for address in endpoint["addresses"]])
@@ -275,6 +295,9 @@ _LAYOUTS: dict[tuple[str, str], Layout] = {
     ("", "services"): Layout(
         _named("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", wide=("Selector",)),
         _service,
+    ),
+    ("autoscaling", "horizontalpodautoscalers"): Layout(
+        _named("Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"), _autoscaler
     ),
     ("batch", "jobs"): Layout(_named("Status", "Completions", "Duration", "Age", wide=_TEMPLATE), _job),
     ("discovery.k8s.io", "endpointslices"): Layout(_named("AddressType", "Ports", "Endpoints", "Age"), _endpoint_slice),

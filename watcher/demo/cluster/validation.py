@@ -13,6 +13,7 @@ from watcher.demo.cluster.crd import check_crd
 from watcher.demo.cluster.errors import Cause, bad_value, forbidden_field, required
 from watcher.demo.cluster.patch import same
 from watcher.demo.cluster.resources import (
+    AUTOSCALER,
     CONFIG_MAP,
     CRD,
     DEPLOYMENT,
@@ -111,6 +112,22 @@ def _check_job(body: Object) -> Iterator[Cause]:
     yield from _check_pod_spec(pod_spec, "spec.template.spec")
 
 
+def _check_autoscaler(body: Object) -> Iterator[Cause]:
+    spec = body["spec"]
+    least, most = spec["minReplicas"], spec.get("maxReplicas") or 0
+    if least < 1:
+        yield bad_value("spec.minReplicas", least, "must be greater than or equal to 1")
+    if most == 0:
+        yield required("spec.maxReplicas", "must be set and greater than 0")
+    elif most < 0:
+        yield bad_value("spec.maxReplicas", most, "must be greater than or equal to 1")
+    if most < least:
+        yield bad_value("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
+    for name in ("kind", "name"):
+        if not spec["scaleTargetRef"].get(name):
+            yield required(f"spec.scaleTargetRef.{name}")
+
+
 def _check_pod_spec(spec: dict[str, Any], path: str) -> Iterator[Cause]:
     seen: set[str] = set()
     volumes = {volume["name"] for volume in spec.get("volumes") or []}
@@ -147,6 +164,7 @@ _CHECKS: dict[tuple[str, str], Callable[[Object], Iterable[Cause]]] = {
     DEPLOYMENT.key: _selects_its_template,
     REPLICA_SET.key: _selects_its_template,
     POD.key: _check_pod,
+    AUTOSCALER.key: _check_autoscaler,
     JOB.key: _check_job,
     SERVICE.key: _check_service,
     CRD.key: check_crd,
