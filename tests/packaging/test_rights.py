@@ -27,6 +27,16 @@ spec:
   history: 1
 """
 
+AUTOSCALER = {
+    "apiVersion": "autoscaling/v2",
+    "kind": "HorizontalPodAutoscaler",
+    "metadata": {"name": "blue", "namespace": manifests.NAMESPACE},
+    "spec": {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": manifests.DEPLOYMENTS["blue"]},
+        "maxReplicas": 4,
+    },
+}
+
 
 @pytest.mark.parametrize(
     ("method", "target", "right"),
@@ -63,6 +73,7 @@ def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_an
             assert (failed.phase, failed.status.reason) == (Phase.FAILED, "CrashLoop")
             assert "Its last lines" in failed.status.message
 
+            stage.apply(AUTOSCALER)
             good = stage.release(manifests.GOOD_VERSION)
             stage.follow(good, lambda r: r.phase is Phase.WATCHING, 60, "the good version to be watched")
             stage.hands.command(good.namespace, good.name, "rollback", {"by": "a test"})

@@ -75,6 +75,10 @@ def test_an_observed_pass_lets_nothing_in() -> None:
     assert gone(bad, seen, *others, limit=1) == ["r002"]
 
 
+def test_an_autoscaler_that_is_to_have_its_minimum_back_is_waited_for() -> None:
+    assert gone(ended(1, held=("blue",)), ended(2), *(ended(n) for n in range(3, 6))) == ["r002"]
+
+
 def test_a_keep_time_that_runs_is_waited_for() -> None:
     keep = Keep(color="blue", deployment="chatbot-blue", until=NOW)
     waits, done = ended(1, keep=keep), ended(2, keep=keep.model_copy(update={"done": True}))
