@@ -1,8 +1,8 @@
 """Which ended Releases nobody needs any more.
 
 What always holds: one that has not ended stays, and so does what a later decision rests on: the newest of each good or
-bad end, what keeps a version out that was rolled back (S9), a keep-time that runs, an autoscaler's minimum that is to be
-given back, a hook that is still to be called.
+bad end, what keeps a version out that was rolled back (S9), a keep-time that runs, a minimum that is to be given back,
+a hook that is still to be called.
 """
 
 from __future__ import annotations
