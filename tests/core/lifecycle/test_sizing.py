@@ -173,11 +173,6 @@ def test_growing_has_the_time_of_a_deployment_and_no_more() -> None:
     story.to_the_end().phase_is(Phase.FAILED, "NotReady").says("its new pods did not get ready within 1m")
 
 
-def test_an_idle_colour_that_goes_while_it_waits_for_approval_does_not_stop_the_waiting() -> None:
-    story = given({"approval": "beforeSwitch"}).until(Phase.AWAITING_APPROVAL).color("green", exists=False)
-    story.time_passes(10).phase_is(Phase.AWAITING_APPROVAL)
-
-
 def test_a_live_deployment_that_goes_leaves_the_size_as_it_was() -> None:
     story = reaching(given(), Phase.SWITCHING).color("blue", exists=False)
     at_the_flip(story)
