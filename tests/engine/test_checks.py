@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.adapters.conftest import Server, reply
-from tests.support.acting import no_jobs, until
+from tests.support.acting import NoJobs, until
 from tests.support.clock import HandClock
 from watcher.core.checks import Check
 from watcher.engine.blind import NoMetrics
@@ -30,7 +30,7 @@ class Running:
     def __init__(self) -> None:
         self.told: list[Key] = []
         self.clock = HandClock()
-        self.checks = Checks(self.told.append, self.clock, no_jobs, NoMetrics(), threads=4)
+        self.checks = Checks(self.told.append, self.clock, NoJobs(), NoMetrics(), threads=4)
 
     def ends(self, id_: str, key: Key = A) -> Any:
         until(lambda: id_ in self.checks.results(key) and not self.checks.results(key)[id_].running, id_)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.adapters.conftest import Asked, reply
-from tests.support.acting import no_jobs, until
+from tests.support.acting import NoJobs, until
 from tests.support.clock import HandClock
 from watcher.core.checks import Hook
 from watcher.core.release import Colors, Phase, Release, Spec, Status
@@ -42,7 +42,7 @@ def called(checks: Checks, id_: str, found: Hook) -> Any:
 
 def test_a_hook_is_sent_the_release_as_json(serve: Callable[..., Any]) -> None:
     server = serve(lambda _, send, __: send(reply(204)))
-    checks = Checks(lambda _: None, HandClock(), no_jobs, NoMetrics())
+    checks = Checks(lambda _: None, HandClock(), NoJobs(), NoMetrics())
     try:
         assert called(checks, "postSwitch/flags/hook", hook(f"{server.url}/on")).ok
     finally:
@@ -56,7 +56,7 @@ def test_a_hook_is_sent_the_release_as_json(serve: Callable[..., Any]) -> None:
 
 def test_a_hook_that_fails_is_not_called_again(serve: Callable[..., Any]) -> None:
     server = serve(lambda _, send, __: send(reply(500, "no such flag")))
-    checks = Checks(lambda _: None, HandClock(), no_jobs, NoMetrics())
+    checks = Checks(lambda _: None, HandClock(), NoJobs(), NoMetrics())
     try:
         found = called(checks, "preSwitch/warm/hook", hook(server.url))
     finally:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.adapters.conftest import Server, reply
 from tests.core.test_application import load
-from tests.support.acting import no_jobs, until
+from tests.support.acting import NoJobs, until
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.adapters.prometheus.local import LocalPrometheus, Written
 from watcher.core.checks import PromqlCheck
@@ -38,7 +38,7 @@ def asked() -> Iterator[Callable[..., Checks]]:
 
         def begin(url: str, query: str = ERRORS, **changes: Any) -> Checks:
             metrics = PrometheusMetrics(PrometheusSettings(url=url, timeout=10)) if url else NoMetrics()
-            checks = Checks(lambda _: None, SystemClock(), no_jobs, metrics)
+            checks = Checks(lambda _: None, SystemClock(), NoJobs(), metrics)
             stack.callback(checks.stop)
             given = {"query": query, "threshold": {"above": 2}, "every": "100ms", "within": "0s"} | changes
             check = PromqlCheck.model_validate_json(json.dumps(given))

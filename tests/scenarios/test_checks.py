@@ -15,6 +15,7 @@ from tests.packaging.rendered import ROOT
 from tests.scenarios.conftest import Led
 from tests.scenarios.test_jobs import ENDLESS, ended, jobs
 from tests.support.acting import GOOD, kubectl, watcher
+from tests.support.proxy import after
 from watcher.adapters.kubernetes import paths
 from watcher.core.release import Phase
 from watcher.demo.platform import manifests
@@ -141,4 +142,21 @@ def test_a_daemon_that_is_killed_goes_on_with_what_had_not_ended(led: Callable[.
     quick, chat = failed.status.checks
     assert quick == first, "it was not run again"
     assert f"Job {before['metadata']['name']} did not end within 15s" in chat.message
+    stage.wait_for(lambda: jobs(stage) == [], "the Job to be deleted")
+
+
+def test_a_job_does_not_outlive_its_release_although_the_daemon_is_killed_before_it_deletes_it(
+    led: Callable[..., Led],
+) -> None:
+    never = {"name": "never", "http": {"path": "/no-such-path", "within": "6s"}}
+    found = led(rules=False, **both(ENDLESS, never))
+    stage = found.stage
+    died = found.proxy.on("PATCH", r"/releases/[^/]+/status$", after(found.kill), body='"Failed"')
+    release = stage.release(GOOD)
+    assert died.struck.wait(60), stage.read(release).status.message
+    assert stage.follow(release, ended, 20, "the end").phase is Phase.FAILED
+    assert len(jobs(stage)) == 1
+
+    found.start_again()
+
     stage.wait_for(lambda: jobs(stage) == [], "the Job to be deleted")

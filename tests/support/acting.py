@@ -50,9 +50,14 @@ ERRORS = {
 """Breached by BAD about three seconds after the flip."""
 
 
-def no_jobs(order: object, *_: object) -> CheckOutcome:
+class NoJobs:
     """In the place of what runs Jobs, where a test has none."""
-    raise AssertionError(f"nobody asked for the Job {order}")
+
+    def run(self, order: object, *_: object) -> CheckOutcome:
+        raise AssertionError(f"nobody asked for the Job {order}")
+
+    def drop(self, order: object) -> None:
+        raise AssertionError(f"nobody made the Job {order}")
 
 
 def application(**spec: Any) -> dict[str, Any]:

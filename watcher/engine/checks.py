@@ -8,9 +8,10 @@ keep a quick check waiting.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import structlog
 
@@ -24,8 +25,16 @@ from watcher.engine.probes import Metrics, Run, question
 
 Key = tuple[str, str]
 
-RunJob = Callable[[JobOrder, threading.Event, threading.Event, Heard], CheckOutcome]
-"""Runs a Job to its end, or until the first event is set; the second says that somebody else goes on with it."""
+
+class Jobs(Protocol):
+    """What runs Jobs."""
+
+    def run(
+        self, order: JobOrder, cancel: threading.Event, keep: threading.Event, heard: Heard = ...
+    ) -> CheckOutcome: ...
+
+    def drop(self, order: JobOrder) -> None: ...
+
 
 MOST_ADDRESSES = 32
 """At how many addresses one check is tried at the same time."""
@@ -60,15 +69,17 @@ class Checks:
         self,
         told: Callable[[Key], None],
         clock: Clock,
-        run_job: RunJob,
+        jobs: Jobs,
         metrics: Metrics,
         threads: int = 64,
         job_threads: int = 64,
     ) -> None:
-        self._told, self._clock, self._run_job, self._metrics = told, clock, run_job, metrics
+        self._told, self._clock, self._jobs, self._metrics = told, clock, jobs, metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
         self._job_pool = ThreadPoolExecutor(job_threads, thread_name_prefix="job")
         self._runs: dict[Key, _Run] = {}
+        self._known: set[Key] = set()
+        """Releases whose Jobs are this process's own to end, or were ended by it."""
         self._lock = threading.Lock()
 
     def results(self, key: Key) -> Mapping[str, CheckResult]:
@@ -104,10 +115,19 @@ class Checks:
         """Run one check that is a Job. Asked again for the same id: nothing."""
 
         def work(run: _Run, listen: Listen) -> CheckResult:
-            done = self._run_job(order, run.cancel, run.keep, listen(0))
+            done = self._jobs.run(order, run.cancel, run.keep, listen(0))
             return CheckResult(ok=done.ok, message=done.message, output=done.last_output)
 
         self._start(self._job_pool, key, id_, work)
+
+    def drop(self, key: Key, orders: Callable[[], Iterable[JobOrder]]) -> None:
+        """Delete the Jobs of a Release that has ended, unless they were this process's own: those it has cancelled."""
+        with self._lock:
+            if key in self._known:
+                return
+            self._known.add(key)
+        for order in orders():
+            self._job_pool.submit(self._jobs.drop, order)
 
     def cancel(self, key: Key) -> None:
         """Nobody needs their results any more: what runs is stopped, Jobs included."""
@@ -119,6 +139,7 @@ class Checks:
     def let_go(self, key: Key) -> None:
         """Somebody else goes on with them: what runs here is stopped, and Jobs run on."""
         with self._lock:
+            self._known.discard(key)
             run = self._runs.pop(key, None)
             if run:
                 run.keep.set()
@@ -134,6 +155,7 @@ class Checks:
 
     def _start(self, pool: ThreadPoolExecutor, key: Key, id_: str, work: Callable[[_Run, Listen], CheckResult]) -> None:
         with self._lock:
+            self._known.add(key)
             run = self._runs.setdefault(key, _Run())
             if id_ in run.results:
                 return

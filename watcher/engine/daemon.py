@@ -101,7 +101,7 @@ class Daemon:
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
         self._metrics = _metrics(config.settings)
-        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main).run, self._metrics)
+        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main), self._metrics)
         self._watches = Watches(self._metrics, self._clock, self._lanes.wake)
         self._workers = Workers(
             caches=self._caches,

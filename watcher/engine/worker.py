@@ -38,7 +38,7 @@ from watcher.core.observed import Observed, Other
 from watcher.core.release import Phase, Release
 from watcher.core.rules import BoundRule
 from watcher.core.units import Invalid
-from watcher.engine.aims import begin
+from watcher.engine.aims import begin, sweep
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock
 from watcher.engine.config import Config
@@ -174,7 +174,9 @@ class Workers:
                     was=release.phase.value,
                 )
             release = written
-        if not release.phase.terminal:
+        if release.phase.terminal:
+            sweep(self._checks, release, self._clock.now())
+        else:
             self._last[key] = release
         self._keep_watch(key, release)
         for effect in effects:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.core.lifecycle.story import Story, given
 from watcher.core.effects import CancelChecks, RunCheck
 from watcher.core.release import Phase
@@ -110,6 +112,19 @@ def test_after_a_kill_only_what_has_not_ended_runs_again() -> None:
         "smoke/b/preview",
         "smoke/last/preview",
     ]
+
+
+@pytest.mark.parametrize("steps", range(1, 24))
+def test_wherever_it_is_killed_each_check_has_one_result_in_the_end(steps: int) -> None:
+    story = given(TRIO).until(Phase.TESTING)
+    for _ in range(steps):
+        if not story.take_step():
+            story.world = story.world.later(0.5)
+    story.killed().to_the_end().phase_is(Phase.COMPLETED)
+    ids = [record.id for record in story.status.checks]
+    assert ids[0] == IDS[0]
+    assert sorted(ids) == sorted(IDS)
+    assert ids[-1] == IDS[-1]
 
 
 def test_one_that_never_ends_fails_the_group_at_the_deadline_of_the_phase() -> None:

@@ -70,6 +70,17 @@ class Jobs:
         goes on waiting for it."""
         return _Run(self._api, self._clock, order, cancel, keep, heard).outcome()
 
+    def drop(self, order: JobOrder) -> None:
+        """Delete a Job that nobody waits for any more, if there is one. If this fails, its own limit ends it."""
+        _delete(self._api, order.release.namespace, job_name(order))
+
+
+def _delete(api: Connection, namespace: str, name: str) -> None:
+    try:
+        api.delete(paths.jobs(namespace, name), propagationPolicy="Background")
+    except AdapterError:
+        return
+
 
 class _Run:
     def __init__(
@@ -210,11 +221,7 @@ class _Run:
         return text if len(text) <= CHARACTERS else f"...{text[-CHARACTERS:]}"
 
     def _delete(self) -> None:
-        """Nobody waits for it any more. If this fails, the Job's own limit ends it."""
-        try:
-            self._api.delete(paths.jobs(self._namespace, self._name), propagationPolicy="Background")
-        except AdapterError:
-            return
+        _delete(self._api, self._namespace, self._name)
 
     def _say(self, ok: bool, message: str, output: str = "", *, cancelled: bool = False) -> CheckOutcome:
         return CheckOutcome(ok, message, output, self._looks, self._started, self._clock.now(), cancelled)
