@@ -9,6 +9,7 @@ from typing import Any
 from tests.cluster.seen import Object, Seen
 from tests.cluster.setting import Setting
 from tests.cluster.waiting import apply, fetch, kubectl, until
+from tests.support.worker import WORKER, worker
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.core.release import Release, from_json
@@ -32,13 +33,28 @@ class Platform:
         """
         objects = manifests.objects()[1:]
         for body in objects:
+            if body["metadata"]["name"] == manifests.DEPLOYMENTS["blue"]:
+                body["spec"]["replicas"] = self.setting.replicas
+        self._apply(objects)
+
+    def create_worker(self) -> None:
+        """The same for its worker, and wait until that serves."""
+        self._apply(worker())
+        label = {"app": WORKER, "color": "blue"}
+
+        def serves() -> bool:
+            pods = self.seen.now("pods").values()
+            return any(label.items() <= pod["metadata"]["labels"].items() and is_ready(pod) for pod in pods)
+
+        self.seen.until(serves, "the worker's blue to be ready", 90, self.pods)
+
+    def _apply(self, objects: list[dict[str, Any]]) -> None:
+        for body in objects:
             body["metadata"]["namespace"] = self.namespace
             if body["kind"] == "Deployment":
                 (container,) = body["spec"]["template"]["spec"]["containers"]
                 container["resources"]["requests"]["cpu"] = "40m"
                 container["readinessProbe"]["timeoutSeconds"] = container["livenessProbe"]["timeoutSeconds"] = 5
-            if body["metadata"]["name"] == manifests.DEPLOYMENTS["blue"]:
-                body["spec"]["replicas"] = self.setting.replicas
         apply(*objects)
 
     def wait(self) -> None:

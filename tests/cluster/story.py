@@ -43,6 +43,10 @@ class Given:
         self._scene.clients = self._scene.platform.clients(rate).start()
         self._scene.undo.callback(self._scene.clients.stop)
 
+    def a_worker(self) -> None:
+        """The platform has a second Service, which its Application moves along (tests/support/worker.py)."""
+        self._scene.platform.create_worker()
+
     def idle_pods_with(self, resources: Mapping[str, Any]) -> None:
         """Green asks for these resources, whatever version comes."""
         container = {"name": manifests.CONTAINER, "resources": dict(resources)}
@@ -186,6 +190,22 @@ class Then:
         service = self._scene.platform.hands.read_service(self._scene.namespace, manifests.APPLICATION)
         assert service is not None
         assert service.view.selector["color"] == colors[-1], service.view.selector
+
+    def the_services_went(self, *flips: tuple[str, str]) -> None:
+        """The selectors of these Services were moved to these colours, in this order, and nothing else was."""
+        names = {name for name, _ in flips}
+
+        def went() -> list[tuple[str, str]]:
+            colors, found = dict.fromkeys(names, "blue"), []
+            for sight in self._scene.seen.all("services"):
+                color = selected(sight.object)
+                if sight.name in names and colors[sight.name] != color:
+                    colors[sight.name] = color
+                    found.append((sight.name, color))
+            return found
+
+        self._scene.seen.until(lambda: len(went()) >= len(flips), "the last flip to be seen", 10, self._scene.told)
+        assert went() == list(flips)
 
     def each_flip_found_ready_pods(self) -> None:
         """Whenever the selector was moved, the colour that it was moved to had ready pods (S1)."""

@@ -225,3 +225,15 @@ def test_what_a_whole_life_told_adds_to_what_its_status_says() -> None:
     assert kinds == ["flip", "command", "decision", "flip", "end"]
     (decision,) = (entry for entry in entries if entry.kind == "decision")
     assert decision.actor == "dana"
+
+
+def test_flips_of_several_services_are_told_apart() -> None:
+    flips = tuple(
+        Flip(index=i, from_="blue", to="green", reason="switch", at=at(30), service=name)
+        for i, name in enumerate(("shop", "worker"), 1)
+    )
+    entries = story(RELEASE.model_copy(update={"status": Status(flips=flips)}), ())
+    assert [entry.message for entry in entries if entry.kind == "flip"] == [
+        "Traffic of Service shop moved from blue to green (switch).",
+        "Traffic of Service worker moved from blue to green (switch).",
+    ]

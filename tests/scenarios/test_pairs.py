@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,12 +11,11 @@ import pytest
 from tests.scenarios.conftest import Led
 from tests.support.acting import GOOD, Selector
 from tests.support.proxy import after, before, refuse
+from tests.support.worker import ALSO, WORKER, worker
 from watcher.core.release import Phase, Release
-from watcher.demo.platform.manifests import APPLICATION, NAMESPACE, objects
+from watcher.demo.platform.manifests import APPLICATION, NAMESPACE
 from watcher.demo.stage import Stage
 
-WORKER = "chatbot-worker"
-ALSO = [{"service": WORKER, "colors": {color: {"deployment": f"{WORKER}-{color}"} for color in ("blue", "green")}}]
 FORTH = ((APPLICATION, "green"), (WORKER, "green"))
 BACK = ((WORKER, "blue"), (APPLICATION, "blue"))
 
@@ -36,16 +34,6 @@ POINTS = {
     "after-the-swap-before-its-answer": ("", '"replace"', after),
     "before-the-confirmation-is-written": (STATUS, '"flips"', before),
 }
-
-
-def worker() -> list[dict[str, Any]]:
-    """A Service and two Deployments like the platform's, by another name and smaller."""
-    found = []
-    for body in objects():
-        if body["kind"] == "Deployment" or body["metadata"]["name"] == APPLICATION:
-            text = json.dumps(body).replace(APPLICATION, WORKER).replace(f"{WORKER}-prod", NAMESPACE)
-            found.append(json.loads(text.replace('"replicas": 2', '"replicas": 1')))
-    return found
 
 
 class Selectors(Selector):

@@ -145,7 +145,9 @@ def _commands(release: Release) -> Iterator[Entry]:
 
 def _flip(release: Release, flip: Flip, marks: Collection[str]) -> Entry:
     key = f"flip/{flip.index}"
-    message = f"Traffic moved from {flip.from_} to {flip.to} ({flip.reason})."
+    several = len({one.service for one in release.status.flips}) > 1
+    whose = f" of Service {flip.service}" if several else ""
+    message = f"Traffic{whose} moved from {flip.from_} to {flip.to} ({flip.reason})."
     evidence = {"service": flip.service} if flip.service else {}
     if flip.reason == FOREIGN:
         by = release.spec.foreign_flip.by if release.spec.foreign_flip else ""
