@@ -1,7 +1,7 @@
 """A data set of labelled changes, each with one metric before and after, as a live watch would see it.
 
-A directory with `cases.csv` (case, changed_at, erroneous) and `samples.csv.gz` (case, timestamp, value), times in Unix
-seconds, one number a minute.
+A directory with `cases.csv` (case, changed_at, erroneous) and `samples.csv.gz` or `samples.csv` (case, timestamp,
+value), times in Unix seconds, one number a minute. What is empty or no finite number counts as a gap.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 Point = tuple[float, float]
 
@@ -46,9 +47,9 @@ def read(directory: Path) -> list[Change]:
     """All changes of a data set."""
     samples: dict[str, list[Point]] = defaultdict(list)
     try:
-        with gzip.open(directory / "samples.csv.gz", "rt", newline="") as file:
+        with _samples(directory) as file:
             for row in csv.DictReader(file):
-                value = float(row["value"])
+                value = float(row["value"] or "nan")
                 if math.isfinite(value):
                     samples[row["case"]].append((float(row["timestamp"]), value))
         with (directory / "cases.csv").open(newline="") as file:
@@ -60,12 +61,27 @@ def read(directory: Path) -> list[Change]:
         points, changed_at = sorted(samples[case["case"]]), float(case["changed_at"])
         before = [point for point in points if point[0] < changed_at]
         after = [point for point in points if point[0] >= changed_at]
-        found.append(Change(case["case"], changed_at, case["erroneous"] == "1", before, after))
+        found.append(Change(case["case"], changed_at, _is_true(case["erroneous"]), before, after))
+    if not found:
+        sys.exit(f"{directory} is no data set of changes: cases.csv has no case")
     return found
 
 
+def _samples(directory: Path) -> TextIO:
+    packed = directory / "samples.csv.gz"
+    if packed.exists():
+        return gzip.open(packed, "rt", newline="")
+    return (directory / "samples.csv").open(newline="")
+
+
+def _is_true(text: str) -> bool:
+    return text.strip().lower() in ("1", "1.0", "true", "yes")
+
+
 def watched(judge: Judge, change: Change, longest: float) -> Verdict:
-    """One watch: a look at each number, in order, until the first alarm."""
+    """One watch: a look at each number, in order, until the first alarm. Without any past there is none."""
+    if not change.before:
+        return Verdict(change, None)
     look = judge(change.before)
     for count in range(1, len(change.after) + 1):
         minutes = (change.after[count - 1][0] - change.changed_at) / 60

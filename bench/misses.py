@@ -49,7 +49,7 @@ def _draw(path: Path, verdict: Verdict) -> None:
 
 
 def _expected(axes: Axes, change: Change) -> None:
-    reference = prepare(change.before, STEP, 3600, 0.01, 2)
+    reference = prepare(change.before, STEP, 3600, 0.01, 2) if change.before else None
     if reference is None:
         return
     minutes = range(120)
