@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.clock import HandClock
 from watcher.adapters.errors import Conflict, Transient
 from watcher.adapters.kubernetes.leases import LeaseView
-from watcher.engine.lease import SAFE, Leader
+from watcher.engine.lease import SAFE, Leader, Notes
 
 DURATION = timedelta(seconds=10)
 
@@ -31,16 +31,19 @@ class Shelf:
             raise Transient("the API server does not answer")
         return self.lease
 
-    def create(self, holder: str, duration: float, at: datetime) -> None:
+    def create(self, holder: str, duration: float, at: datetime, namespaces: Iterable[str] = ()) -> None:
         if self.lease is not None:
             raise Conflict("it exists")
-        self.lease = LeaseView(holder, duration, 0, "1")
+        self.lease = LeaseView(holder, duration, 0, "1", frozenset(namespaces))
 
-    def take(self, lease: LeaseView, holder: str, duration: float, at: datetime) -> None:
+    def take(
+        self, lease: LeaseView, holder: str, duration: float, at: datetime, namespaces: Iterable[str] = ()
+    ) -> None:
         self.slow()
         if lease != self.lease:
             raise Conflict("it changed")
-        self.lease = replace(lease, holder=holder, duration=duration, version=str(int(lease.version) + 1))
+        changes = {"holder": holder, "duration": duration, "version": str(int(lease.version) + 1)}
+        self.lease = replace(lease, **changes, namespaces=frozenset(namespaces))  # type: ignore[arg-type]
 
     def release(self, lease: LeaseView) -> None:
         self.take(lease, "", 1, datetime.now(UTC))
@@ -148,3 +151,27 @@ def test_a_clean_stop_hands_the_lease_over_at_once(shelf: Shelf, clock: HandCloc
     assert not first.leads()
     second.turn()
     assert second.leads()
+
+
+class Kept(Notes):
+    """Notes of one process: what it was told, and what it says."""
+
+    def __init__(self, *says: str) -> None:
+        self.says, self.told = frozenset(says), frozenset[str]()
+
+    def read(self, namespaces: frozenset[str]) -> None:
+        self.told = namespaces
+
+    def write(self) -> frozenset[str]:
+        return self.says
+
+
+def test_the_next_holder_is_told_where_the_one_before_may_have_left_something(shelf: Shelf, clock: HandClock) -> None:
+    first, second = Kept("shop", "prod"), Kept("prod")
+    one = Leader(shelf, "one", DURATION, clock, lambda _: None, first)  # type: ignore[arg-type]
+    two = Leader(shelf, "two", DURATION, clock, lambda _: None, second)  # type: ignore[arg-type]
+    one.turn()
+    two.turn()
+    assert second.told == {"shop", "prod"}
+    assert shelf.lease
+    assert shelf.lease.namespaces == {"shop", "prod"}

@@ -210,6 +210,8 @@ class Observed:
 
     application: Application | None = None
     """The Application as the files say now; None when there is none of that name."""
+    watcher: str = ""
+    """This watcher's name."""
     removed: bool = False
     """No file defines the Application any more; `application` is what the Release holds on to."""
     known_applications: tuple[str, ...] = ()

@@ -237,6 +237,8 @@ class Pinned(Part):
     """What the Release holds on to, whatever becomes of the files: its Application, and the rules of its watch."""
 
     application: Application
+    watcher: str = ""
+    """The watcher that began it, by its Lease: it sees it to its end wherever the files go."""
     rules: tuple[BoundRule, ...] = ()
     replicas: int = 1
     """The active colour's live size: when the Release began, and from the flip on as it was then. What the idle

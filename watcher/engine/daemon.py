@@ -37,6 +37,7 @@ from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock, lasts
 from watcher.engine.config import Config, Files
+from watcher.engine.elsewhere import Elsewhere
 from watcher.engine.evaluations import evaluations
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
@@ -95,8 +96,10 @@ class Daemon:
         self._asking = Connection(kubeconfig, pool=8)
         self.hands, self.reviews = Hands(self._asking), Reviews(self._asking)
         self.changes = Changes()
-        self._leader = self._make_leader(config, kubeconfig)
         self._caches = Caches(self._watching, self._on_world, self._on_release)
+        own = f"{_lease_namespace(config)}/{config.settings.lease.name}"
+        self._elsewhere = Elsewhere(own, self._caches, self._namespaces, self._follow, self.leads)
+        self._leader = self._make_leader(config, kubeconfig)
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
@@ -113,7 +116,7 @@ class Daemon:
             clock=self._clock,
             alarms=self._alarms,
             measures=self.measures,
-            leads=self.leads,
+            elsewhere=self._elsewhere,
         )
         self._workers.config = config
         self._lookout = Lookout(
@@ -141,7 +144,7 @@ class Daemon:
         connection = Connection(kubeconfig, deadline=max(1.0, seconds / 3), pool=1)
         leases = Leases(connection, _lease_namespace(config), settings.name)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        return Leader(leases, identity, settings.duration, self._clock, self._led)
+        return Leader(leases, identity, settings.duration, self._clock, self._led, self._elsewhere)
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -204,18 +207,18 @@ class Daemon:
         """Why the daemon is not ready, as a sentence; empty when it is."""
         if not self._started:
             return "it has not started, or stops"
-        if not self._caches.wait(0):
+        if not all(self._caches.listed(namespace) for namespace in self._namespaces()):
             return "the API server has not answered every list yet"
         return ""
 
     def releases(self) -> list[Release]:
         """All Releases that it knows of, the newest first."""
-        found = [release for space in self._namespaces() for release in self._caches.releases(space)]
+        found = [release for space in self._followed() for release in self._caches.releases(space)]
         return sorted(found, key=lambda r: (r.created_at, r.name), reverse=True)
 
     def release(self, namespace: str, name: str) -> Release | None:
         """One Release, as the API server has it where the cache does not know it yet."""
-        if namespace not in self._namespaces():
+        if namespace not in self._followed():
             return None
         return self._caches.release(namespace, name) or self.hands.read_release(namespace, name)
 
@@ -279,7 +282,10 @@ class Daemon:
         self._lookout.changed({namespace for namespace, _ in self._live})
 
     def _follow(self) -> None:
-        self._caches.follow(self._namespaces())
+        self._caches.follow(self._followed())
+
+    def _followed(self) -> set[str]:
+        return self._namespaces() | self._elsewhere.namespaces()
 
     def _channels(self) -> list[Channel]:
         return [

@@ -35,12 +35,30 @@ class _Seen:
     since: float
 
 
+class Notes:
+    """What the Lease says beside who holds it: namespaces. This one takes and leaves nothing."""
+
+    def read(self, namespaces: frozenset[str]) -> None:
+        """What the Lease said when it was read last."""
+
+    def write(self) -> frozenset[str]:
+        """What it is to say from now on."""
+        return frozenset()
+
+
 class Leader:
     """Holds the Lease, or waits for it. `changed(leads)` is called from its thread when that changes."""
 
     def __init__(
-        self, leases: Leases, identity: str, duration: timedelta, clock: Clock, changed: Callable[[bool], None]
+        self,
+        leases: Leases,
+        identity: str,
+        duration: timedelta,
+        clock: Clock,
+        changed: Callable[[bool], None],
+        notes: Notes | None = None,
     ) -> None:
+        self._notes = notes or Notes()
         self._leases, self._identity, self._clock, self._changed = leases, identity, clock, changed
         self._duration = duration.total_seconds()
         self._until = float("-inf")
@@ -100,6 +118,8 @@ class Leader:
         """Renew, take or wait, by one read and at most one write."""
         asked = self._clock.monotonic()
         lease = self._leases.read()
+        if lease is not None:
+            self._notes.read(lease.namespaces)
         if lease is not None and lease.holder not in ("", self._identity) and not self._expired(lease):
             if lease.holder != self._behind:
                 self._behind = lease.holder
@@ -107,9 +127,9 @@ class Leader:
             return
         try:
             if lease is None:
-                self._leases.create(self._identity, self._duration, self._clock.now())
+                self._leases.create(self._identity, self._duration, self._clock.now(), self._notes.write())
             else:
-                self._leases.take(lease, self._identity, self._duration, self._clock.now())
+                self._leases.take(lease, self._identity, self._duration, self._clock.now(), self._notes.write())
         except Conflict:
             return  # somebody was faster: look again at the next turn
         self._behind = ""

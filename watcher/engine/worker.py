@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -42,6 +42,7 @@ from watcher.engine.aims import begin, sweep
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock
 from watcher.engine.config import Config
+from watcher.engine.elsewhere import Elsewhere
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
 from watcher.engine.scalers import Scalers
@@ -86,13 +87,13 @@ class Workers:
         clock: Clock,
         alarms: Alarms[Key],
         measures: Measures,
-        leads: Callable[[], bool],
+        elsewhere: Elsewhere,
     ) -> None:
         self._caches, self._hands, self._rescue_hands = caches, hands, rescue
         self._checks, self._watches, self._teller = checks, watches, teller
         self._scalers = Scalers(hands, caches, lambda key: alarms.set(key, clock.now()))
         self._clock, self._alarms, self._measures = clock, alarms, measures
-        self._leads = leads
+        self._elsewhere = elsewhere
         self._logs: dict[Key, dict[str, str]] = {}
         self._last: dict[Key, Release] = {}
         """Each Release that has not ended as it was last seen: a deleted one can no longer be looked at."""
@@ -113,7 +114,7 @@ class Workers:
 
     def run(self, key: Key) -> None:
         """Take steps until nothing changes any more. Only the leader does (S6)."""
-        if not self._leads():
+        if not self._elsewhere.leads():
             return
         refused = 0
         for _ in range(STEPS):
@@ -123,6 +124,8 @@ class Workers:
                 self._gone(key, last)
             if release is None:
                 self._forget(key)
+                return
+            if not self._elsewhere.acts_on(release):
                 return
             try:
                 if not self._admitted(key, release):
@@ -258,6 +261,7 @@ class Workers:
         first, *also = (world.view for world in worlds)
         return Observed(
             application=app,
+            watcher=self._elsewhere.watcher,
             removed=self._application(release) is None,
             rules=rules,
             rules_problem=problem,

@@ -111,6 +111,11 @@ class Caches:
         informers = [i for space in self._namespaces.values() for i in space.informers] + list(self._releases.values())
         return all(informer.synced.wait(seconds) for informer in informers)
 
+    def listed(self, namespace: str) -> bool:
+        """Whether everything of a namespace was listed once, its Releases too."""
+        found = self._releases.get(namespace)
+        return self.synced(namespace) and found is not None and found.synced.is_set()
+
     def synced(self, namespace: str) -> bool:
         space = self._namespaces.get(namespace)
         return bool(space and all(informer.synced.is_set() for informer in space.informers))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,10 @@ LABELS = {"app.kubernetes.io/name": WATCHER}
 """By which people find the Lease, whatever its name."""
 
 
+NAMESPACES_ANNOTATION = "watcher.bluegreen.dev/namespaces"
+"""On the Lease: the namespaces in which its holder's Releases may still run, whatever the files say by now."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseView:
     """A Lease: who holds it (empty: nobody), for how many seconds from each renewal, and its version."""
@@ -23,6 +27,8 @@ class LeaseView:
     duration: float
     transitions: int
     version: str
+    namespaces: frozenset[str] = frozenset()
+    """Where Releases of its holders may still run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Leases:
         except NotFound:
             return None
 
-    def create(self, holder: str, duration: float, at: datetime) -> None:
+    def create(self, holder: str, duration: float, at: datetime, namespaces: Iterable[str] = ()) -> None:
         """Raises Conflict when somebody else was faster."""
         body = {
             "apiVersion": "coordination.k8s.io/v1",
@@ -77,24 +83,31 @@ class Leases:
         }
         self._api.create(paths.leases(self._namespace), body)
 
-    def take(self, lease: LeaseView, holder: str, duration: float, at: datetime) -> None:
+    def take(
+        self, lease: LeaseView, holder: str, duration: float, at: datetime, namespaces: Iterable[str] = ()
+    ) -> None:
         """Renew it, or take it over. Raises Conflict when it changed since it was read."""
         spec = _spec(holder, duration, at)
         if lease.holder != holder:
             spec |= {"acquireTime": _micro(at), "leaseTransitions": lease.transitions + 1}
-        self._patch(lease, spec)
+        self._patch(lease, spec, _annotations(namespaces))
 
     def release(self, lease: LeaseView) -> None:
         """Hand it over: whoever waits may take it at once."""
         self._patch(lease, {"holderIdentity": "", "leaseDurationSeconds": 1})
 
-    def _patch(self, lease: LeaseView, spec: Mapping[str, Any]) -> None:
-        body = {"metadata": {"resourceVersion": lease.version}, "spec": dict(spec)}
+    def _patch(self, lease: LeaseView, spec: Mapping[str, Any], annotations: Mapping[str, str] | None = None) -> None:
+        meta = {"resourceVersion": lease.version} | ({"annotations": dict(annotations)} if annotations else {})
+        body = {"metadata": meta, "spec": dict(spec)}
         self._api.patch(paths.leases(self._namespace, self._name), body, MERGE_PATCH)
 
 
 def _spec(holder: str, duration: float, at: datetime) -> dict[str, Any]:
     return {"holderIdentity": holder, "leaseDurationSeconds": max(1, round(duration)), "renewTime": _micro(at)}
+
+
+def _annotations(namespaces: Iterable[str]) -> dict[str, str]:
+    return {NAMESPACES_ANNOTATION: ",".join(sorted(namespaces))}
 
 
 def _micro(at: datetime) -> str:
@@ -104,11 +117,13 @@ def _micro(at: datetime) -> str:
 
 def _view(raw: Mapping[str, Any]) -> LeaseView:
     spec = raw.get("spec") or {}
+    noted = str((raw["metadata"].get("annotations") or {}).get(NAMESPACES_ANNOTATION, ""))
     return LeaseView(
         holder=spec.get("holderIdentity") or "",
         duration=float(spec.get("leaseDurationSeconds") or 0),
         transitions=spec.get("leaseTransitions") or 0,
         version=raw["metadata"]["resourceVersion"],
+        namespaces=frozenset(filter(None, noted.split(","))),
     )
 
 

@@ -201,6 +201,7 @@ def _pin(turn: Turn, app: Application, active: str) -> Pinned:
     live = turn.color(active).deployment
     return Pinned(
         application=app,
+        watcher=turn.observed.watcher,
         replicas=_size(turn, active),
         sizes={pair.app.spec.service: _size(pair, active) for pair in turn.pairs[1:]},
         previous_version=called(live.version, live.images, aside=True) if live else "",

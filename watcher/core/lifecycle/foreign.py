@@ -107,6 +107,7 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
     images = {deployment.name: dict(deployment.images) for deployment in sides if deployment}
     pinned = Pinned(
         application=app,
+        watcher=observed.watcher,
         rules=rules,
         replicas=sizes.pop(app.spec.service),
         sizes=sizes,
