@@ -234,6 +234,23 @@ def test_a_channel_that_refuses_for_good_is_not_asked_again_and_what_was_lost_is
     assert hook.url not in capsys.readouterr().out
 
 
+def test_an_event_outlives_an_outage_of_the_api_server(api: Connection, start: Start, tmp_path: Path) -> None:
+    class Hurried(SystemClock):
+        def wait(self, event: threading.Event, seconds: float) -> bool:
+            waited.append(seconds)
+            return event.is_set()
+
+    waited: list[float] = []
+    path = kubeconfig(tmp_path / "kubeconfig", api.host)
+    start().stop()  # for a namespace without Events
+    teller = Teller(Hands(Connection(path, may_write=lambda: sum(waited) > 60)), tuple, Hurried())
+    teller.start()
+    teller.tell(RELEASE, FLIP, NOW, None)
+    until(lambda: api.get(paths.events("prod"))["items"], "the Event")
+    teller.stop()
+    assert max(waited) <= 5
+
+
 def test_a_secret_address_is_read_for_each_message(start: Start, serve: Serve, tmp_path: Path) -> None:
     first, second = serve(good), serve(good)
     file = tmp_path / "url"

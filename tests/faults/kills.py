@@ -1,28 +1,31 @@
 """The kill matrix: at each request that the daemon makes in a scenario, something goes wrong, and the end is the same.
 
-The daemon runs in this process, behind a proxy of its own. To kill it is to cut that proxy: nothing that it does
-reaches the API server from then on, which is all that a cluster sees of a kill. Then another one is started.
+What always holds: a cell's fault strikes the request that the cell names, or the cell has failed; and the end that all
+cells of a story are compared with is that of the story when nothing goes wrong.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
-from tests.faults.ground import APPLICATION, CRASHING, GOOD, PREVIEW, Ground
+from tests.faults.cells import Say, Scene, Wrong, foreseen, outline, play_all, slowest
+from tests.faults.ground import Ground
 from tests.faults.places import Place, Strike, late, places
+from tests.support.acting import API
 from tests.support.proxy import Fault, Proxy, after, before, drop_answer, refuse
-from watcher.core.release import Phase, Release
-from watcher.engine.daemon import Daemon
+from watcher.adapters.kubernetes import paths
+from watcher.core.release import Phase
 
-SECONDS = 90.0
-"""How long a cell may take."""
+APPLICATION, PREVIEW = "shop", "shop-preview"
+GOOD, OLD, CRASHING = "shop:2", "shop:1", "shop:crash"
+IMAGES = {
+    "shop:*": {"command": ["sleep", "3600"]},
+    CRASHING: {"command": ["sh", "-c", "echo no database; exit 3"]},
+}
 
 FAULTS: Mapping[str, Callable[[Callable[[], None]], Fault]] = {
     "killed before": before,
@@ -33,6 +36,11 @@ FAULTS: Mapping[str, Callable[[Callable[[], None]], Fault]] = {
     "500": lambda _: refuse(500, "internal error"),
     "time-out": lambda _: late,
 }
+
+PLAIN = 3
+"""How often a story is played without a fault. What is asked in each of these runs is asked whenever it is played."""
+TRIES = 5
+"""How often a cell is played whose request was not made: a request may depend on what comes first of two things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,129 +63,204 @@ class Story:
 
 
 STORIES = (
+    # The longest comes first: in its long watch everything is asked that a watch asks, also on a busy machine.
+    Story("goes back", GOOD, Phase.ROLLED_BACK, "manual", ("blue", "green", "blue"), Phase.WATCHING, "rollback", "10m"),
     Story("completes", GOOD, Phase.COMPLETED, "Completed", ("blue", "green")),
     Story("fails", CRASHING, Phase.FAILED, "CrashLoop", ("blue",)),
-    Story("goes back", GOOD, Phase.ROLLED_BACK, "manual", ("blue", "green", "blue"), Phase.WATCHING, "rollback", "10m"),
 )
+
+End = Mapping[str, Any]
+"""All that is left of a story in the cluster, without names and times."""
 
 
 @dataclass
-class Cell:
-    """One run of a story, with one fault at one place, or with none."""
+class KillCell:
+    """One run of a story, with one fault at one place, or with none. `end` is what it has to come to; a run without a
+    fault says what that is.
+    """
 
     story: Story
-    namespace: str
     place: Place | None = None
     fault: str = ""
+    end: End | None = None
     struck: bool = False
     wrong: str = ""
+    told: str = ""
+    seconds: float = 0.0
+    asked: list[Place] = field(default_factory=list)
+    tries: int = TRIES
+    _commanded: bool = False
 
     def __str__(self) -> str:
         return f"{self.story.name}: {f'{self.fault} at {self.place}' if self.place else 'no fault'}"
 
+    def play(self, ground: Ground, stack: ExitStack) -> None:
+        for _ in range(self.tries):
+            with ExitStack() as inner:
+                scene = Scene(ground, ground.namespace(), inner)
+                inner.callback(ground.remove, scene.namespace)
+                try:
+                    self._play(scene)
+                except TimeoutError:
+                    self.told = scene.told()
+                    self._judge(scene)  # it can say what is missing
+                    raise
+                except Exception:
+                    self.told = scene.told()
+                    raise
+            if self.struck or self.place is None:
+                return
+        raise Wrong(f"its request was not made in {self.tries} runs")
 
-class Runner:
-    """Runs cells on a ground, several at once."""
-
-    def __init__(self, ground: Ground, at_once: int, most: int) -> None:
-        self._ground, self._at_once, self._most = ground, at_once, most
-        self._numbers = itertools.count()
-        self._stopping: list[threading.Thread] = []
-
-    def matrix(self, say: Callable[[str], None], only: str = "") -> list[Cell]:
-        """Every cell, run. Places that an earlier story had already are not struck again."""
-        cells: list[Cell] = []
-        known: set[Place] = set()
-        for story in STORIES:
-            plain = self.run(Cell(story, self._namespace()))
-            if plain.wrong:
-                say(f"WRONG {plain}: {plain.wrong}")
-                return [plain]
-            new = [place for place in self._places if place not in known]
-            known |= set(new)
-            cells += [Cell(story, self._namespace(), place, fault) for place in new for fault in FAULTS]
-        cells = [cell for cell in cells if only in str(cell)]
-        say(f"{len(cells)} cells: {len(known)} requests, {len(FAULTS)} faults")
-        with ThreadPoolExecutor(self._at_once) as pool:
-            for count, cell in enumerate(pool.map(self.run, cells), 1):
-                if cell.wrong:
-                    say(f"WRONG {cell}: {cell.wrong}")
-                elif count % 50 == 0:
-                    say(f"{count} of {len(cells)} cells")
-        for thread in self._stopping:
-            thread.join(20)
-        return cells
-
-    def run(self, cell: Cell) -> Cell:
-        """Run one cell; what did not end as it should is in `wrong`."""
-        try:
-            with ExitStack() as stack:
-                self._run(cell, stack)
-        except Exception as error:  # noqa: BLE001 - a cell that cannot be run is a finding like any other
-            cell.wrong = f"{type(error).__name__}: {error}"
-        finally:
-            self._ground.remove(cell.namespace)
-        return cell
-
-    def _run(self, cell: Cell, stack: ExitStack) -> None:
-        ground, story, space = self._ground, cell.story, cell.namespace
-        ground.pair(space)
-        files = _files(ground.directory / space, story)
-        first = stack.enter_context(Proxy(ground.kubeconfig))
+    def _play(self, scene: Scene) -> None:
+        ground, space, story = scene.ground, scene.space, self.story
+        _pair(scene)
+        scene.write(*_files(scene.namespace, story))
+        proxy = scene.stack.enter_context(Proxy(ground.kubeconfig))
         killed = threading.Event()
+        running = [scene.daemon(proxy)]
 
-        def cut() -> None:
-            first.cut()
+        def kill() -> None:
+            running[-1].kill()
             killed.set()
+            space.poke()
 
-        strike = Strike(cell.place, space, FAULTS[cell.fault](cut)) if cell.place else None
+        strike = Strike(self.place, scene.namespace, FAULTS[self.fault](kill)) if self.place else None
         if strike:
-            first.put(strike)
-        daemon = self._start(first, files, stack)
-        release = ground.release(space, story.image)
-        commanded = not story.command
-
-        def over() -> bool:
-            nonlocal daemon, commanded
+            proxy.put(strike)
+        ground.hands.create_release(scene.namespace, _release(scene.namespace, story.image))
+        self._commanded = not story.command
+        while not self._over(scene):
+            scene.wait(lambda: killed.is_set() or self._over(scene) or self._at(scene), "its end")
             if killed.is_set():
                 killed.clear()
-                daemon = self._start(stack.enter_context(Proxy(ground.kubeconfig)), files, stack)
-            found = ground.read(release)
-            if not commanded and found.phase is story.at:
-                ground.hands.command(space, release.name, story.command, {"by": "a test"})
-                commanded = True
-            return found.phase.terminal and ground.ready(space, story.idle) == 0
+                running.append(scene.daemon(proxy))
+            elif self._at(scene):
+                ground.hands.command(scene.namespace, "it", story.command, {"by": "a test"})
+                self._commanded = True
+        self.struck = strike is not None and strike.struck.is_set()
+        self._judge(scene)
+        if self.place is None:
+            self.asked = places(list(proxy.asked), scene.namespace, 2)
 
-        ground.wait(over, f"the end of {cell}", SECONDS, lambda: _last(ground.read(release)))
-        cell.struck = strike is not None and strike.struck.is_set()
-        cell.wrong = _wrong(ground, cell, ground.read(release))
-        if cell.place is None:
-            self._places = places(list(first.asked), space, self._most)
+    def _at(self, scene: Scene) -> bool:
+        """Whether it is time for what a person does."""
+        release = scene.space.release()
+        if self._commanded or release is None or release.phase is not self.story.at:
+            return False
+        # Not before what the phase asks first has been asked: its message, and where the preview points to.
+        return release.status.message.startswith("Watches") and scene.space.selected(PREVIEW) == "blue"
 
-    def _start(self, proxy: Proxy, files: Path, stack: ExitStack) -> Daemon:
-        kubeconfig = proxy.kubeconfig(files.parent / f"{files.name}-{proxy.port}.json")
-        daemon = Daemon([files], {}, kubeconfig)
-        daemon.start()
-        stack.callback(self._stop, daemon, proxy)
-        return daemon
+    def _over(self, scene: Scene) -> bool:
+        """Whether it has come to the end that it is to come to; without one, whether nothing is to be done any more."""
+        release = scene.space.release()
+        if release is None or not release.phase.terminal:
+            return False
+        if self.end is None:
+            # What is told last is the end, on the Service.
+            return (self.story.reason, "Service") in scene.space.told() and _settled(scene, self.story)
+        if release.phase is not self.story.phase:
+            return True  # there is no way from here to the right end
+        return not _differences(self.end, end_of(scene))
 
-    def _stop(self, daemon: Daemon, proxy: Proxy) -> None:
-        """End it beside everything else: one that was cut off has calls whose deadlines must pass."""
-        proxy.cut()
-        thread = threading.Thread(target=daemon.stop, daemon=True)
-        thread.start()
-        self._stopping.append(thread)
+    def _judge(self, scene: Scene) -> None:
+        found = end_of(scene)
+        if self.place is None:
+            self.end = found
+        complaints = [
+            *_against_story(self.story, found),
+            *_differences(self.end or found, found),
+        ]
+        if complaints:
+            raise Wrong("; ".join(complaints) + f"; it is {outline(scene.release())}")
+        foreseen(scene.log)
 
-    def _namespace(self) -> str:
-        return f"cell-{next(self._numbers)}"
+
+def end_of(scene: Scene) -> End:
+    """What is left in the cluster."""
+    space, status = scene.space, scene.release().status
+    return {
+        "phase": status.phase.value,
+        "reason": status.reason,
+        "verdict": status.verdict,
+        "flips": [(flip.index, flip.from_, flip.to, flip.reason) for flip in status.flips],
+        "intent": status.intent,
+        "conditions": sorted(c.type for c in status.conditions if c.status == "True"),
+        "live selector, one after the other": space.been(APPLICATION),
+        "preview": space.selected(PREVIEW),
+        "deployments": list(space.deployments()),
+        "ready pods": (space.ready("blue"), space.ready("green")),
+        "told": space.told(),
+    }
 
 
-def _files(directory: Path, story: Story) -> Path:
-    directory.mkdir()
-    application = {
-        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
+def _against_story(story: Story, found: End) -> Iterator[str]:
+    expected = {
+        "phase": story.phase.value,
+        "reason": story.reason,
+        "live selector, one after the other": story.been,
+        "ready pods": (0, 2) if story.idle == "blue" else (2, 0),
+    }
+    yield from _differences(expected, {key: found[key] for key in expected})
+    if tuple(to for _, _, to, _ in found["flips"]) != story.been[1:]:
+        yield f"the status has the flips {found['flips']}"
+
+
+def _differences(expected: End, found: End) -> list[str]:
+    return [f"{key} is {found[key]}, not {value}" for key, value in expected.items() if found[key] != value]
+
+
+def _settled(scene: Scene, story: Story) -> bool:
+    sizes = {name: replicas for name, _, replicas in scene.space.deployments()}
+    return scene.space.ready(story.been[-1]) == 2 and not (
+        scene.space.ready(story.idle) or sizes[f"{APPLICATION}-{story.idle}"]
+    )
+
+
+def _pair(scene: Scene) -> None:
+    """A live blue, an idle green, and a Service for each."""
+    create, namespace = scene.ground.connection.create, scene.namespace
+    for color, replicas in (("blue", 2), ("green", 0)):
+        create(paths.deployments(namespace), _deployment(color, replicas))
+    for name, color in ((APPLICATION, "blue"), (PREVIEW, "green")):
+        selector = {"app": APPLICATION, "color": color}
+        spec = {"selector": selector, "ports": [{"port": 80, "targetPort": 8080}]}
+        create(paths.services(namespace), {"metadata": {"name": name}, "spec": spec})
+    scene.wait(lambda: scene.space.ready("blue") == 2, "blue to be ready")
+
+
+def _deployment(color: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": APPLICATION, "color": color}
+    container: dict[str, Any] = {"name": "shop", "image": OLD, "ports": [{"containerPort": 8080}]}
+    if color == "green":
+        # Asked a second after the start: what crashes at once is never ready.
+        probe = {"exec": {"command": ["true"]}, "initialDelaySeconds": 1, "periodSeconds": 10, "timeoutSeconds": 9}
+        container["readinessProbe"] = probe
+    pod = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    return {
+        "metadata": {"name": f"{APPLICATION}-{color}"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+
+
+def _release(namespace: str, image: str) -> dict[str, Any]:
+    return {
+        "apiVersion": API,
+        "kind": "Release",
+        "metadata": {"name": "it", "namespace": namespace},
+        "spec": {"application": APPLICATION, "version": image.partition(":")[2], "images": {"shop": image}},
+    }
+
+
+def _files(namespace: str, story: Story) -> Iterator[dict[str, Any]]:
+    yield {
+        "apiVersion": API,
         "kind": "Application",
-        "metadata": {"name": APPLICATION, "namespace": directory.name},
+        "metadata": {"name": APPLICATION, "namespace": namespace},
         "spec": {
             "service": APPLICATION,
             "colors": {color: {"deployment": f"{APPLICATION}-{color}"} for color in ("blue", "green")},
@@ -186,34 +269,30 @@ def _files(directory: Path, story: Story) -> Path:
             "previous": {"keep": "1s"},
         },
     }
-    settings = {
-        "apiVersion": "watcher.bluegreen.dev/v1alpha1",
-        "kind": "Settings",
-        "lease": {"namespace": directory.name, "duration": "3s"},
-    }
-    for name, document in (("application", application), ("watcher", settings)):
-        (directory / f"{name}.yaml").write_text(json.dumps(document), "utf-8")
-    return directory
+    yield {"apiVersion": API, "kind": "Settings", "lease": {"namespace": namespace, "duration": "12s"}}
 
 
-def _wrong(ground: Ground, cell: Cell, release: Release) -> str:
-    """What did not end as the story names it; empty when all did."""
-    return "; ".join(_complaints(ground, cell, release))
-
-
-def _complaints(ground: Ground, cell: Cell, release: Release) -> Iterator[str]:
-    story, status = cell.story, release.status
-    if release.phase is not story.phase or status.reason != story.reason:
-        yield f"it ended {_last(release)}"
-    been = ground.been(cell.namespace)
-    if been != story.been:
-        yield f"the selector was {', '.join(been)}"
-    flips = tuple(flip.to for flip in status.flips)
-    if flips != story.been[1:]:
-        yield f"the status has the flips {flips}"
-    if ground.ready(cell.namespace, story.been[-1]) != 2:
-        yield f"{story.been[-1]} has not its two pods"
-
-
-def _last(release: Release) -> str:
-    return f"{release.phase.value} ({release.status.reason}): {release.status.message}"
+def kill_matrix(ground: Ground, at_once: int, only: str, say: Say) -> list[KillCell]:
+    """Every cell, played. Places that an earlier story has already are not struck again."""
+    plain = [KillCell(story) for story in STORIES for _ in range(PLAIN)]
+    play_all(plain, ground, at_once, say)
+    if any(cell.wrong for cell in plain):
+        return plain
+    cells: list[KillCell] = []
+    known: set[Place] = set()
+    chance: set[Place] = set()
+    for story in STORIES:
+        runs = [cell for cell in plain if cell.story is story]
+        always = [place for place in runs[0].asked if all(place in run.asked for run in runs)]
+        chance |= {place for run in runs for place in run.asked if place not in always}
+        new = [place for place in always if place not in known]
+        known |= set(new)
+        cells += [KillCell(story, place, fault, runs[0].end) for place in new for fault in FAULTS]
+    cells = [cell for cell in cells if only in str(cell)]
+    say(f"kill matrix: {len(known)} requests x {len(FAULTS)} faults: {len(cells)} cells")
+    if chance - known:
+        say("  not struck, as not every run makes them: " + ", ".join(map(str, sorted(chance - known))))
+    play_all(cells, ground, at_once, say)
+    if cells:
+        say(f"kill matrix: {sum(cell.struck for cell in cells)} struck; {slowest(cells)}")
+    return cells

@@ -1,4 +1,4 @@
-"""A proxy between the daemon and an API server that makes one chosen request go wrong, in one chosen way.
+"""A proxy between the daemon and a server that makes chosen requests go wrong, in a chosen way.
 
 What always holds: a request that no fault wants passes unchanged, watches included, byte for byte as they come; each
 request has a connection of its own to the server; closing the proxy ends everything that passes or is held.
@@ -12,10 +12,11 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.client import HTTPResponse
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import urlsplit
 
 Head = Mapping[str, str]
@@ -43,7 +44,7 @@ class Request:
 class Exchange:
     """One request, its client, and the ways to answer."""
 
-    def __init__(self, request: Request, client: socket.socket, proxy: Proxy) -> None:
+    def __init__(self, request: Request, client: socket.socket, proxy: Relay) -> None:
         self.request, self._client, self._proxy = request, client, proxy
         self.closing = proxy.closing
 
@@ -61,13 +62,24 @@ class Exchange:
                 parts.append(chunk)
             return b"".join(parts)
 
+    def fetch(self) -> tuple[int, Any]:
+        """Let the server do what was asked, and read its answer: the code, and the body as JSON."""
+        head = {k: v for k, v in self.request.head.items() if k != "accept-encoding"}
+        with self._proxy.upstream(replace(self.request, head=head)) as server, HTTPResponse(server) as answer:
+            answer.begin()
+            return answer.status, json.loads(answer.read())
+
     def answer(self, code: int, message: str, **headers: str) -> None:
         """Answer as an API server refuses."""
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message}
-        body = json.dumps(status).encode()
-        lines = [f"HTTP/1.1 {code} Refused", "content-type: application/json", f"content-length: {len(body)}"]
+        self.send(code, status, **headers)
+
+    def send(self, code: int, body: object, **headers: str) -> None:
+        """Answer with JSON."""
+        content = json.dumps(body).encode()
+        lines = [f"HTTP/1.1 {code} Answered", "content-type: application/json", f"content-length: {len(content)}"]
         lines += ["connection: close", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
-        self._client.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        self._client.sendall("\r\n".join([*lines, "", ""]).encode() + content)
 
 
 Fault = Callable[[Exchange], None]
@@ -149,12 +161,11 @@ class Rule:
         return count >= self.first and (not self.times or count < self.first + self.times)
 
 
-class Proxy:
-    """Listens on a free port of loopback; `kubeconfig(path)` writes the credentials that lead through it."""
+class Relay:
+    """Listens on a free port of loopback, in the place of an HTTP server that is known by its address."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        self._original = json.loads(kubeconfig.read_text("utf-8"))
-        split = urlsplit(self._original["clusters"][0]["cluster"]["server"])
+    def __init__(self, server: str) -> None:
+        split = urlsplit(server)
         self._server = (split.hostname or "", split.port or 80)
         self._prefix = split.path
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -184,12 +195,10 @@ class Proxy:
         for thread in self._threads:
             thread.join(5)
 
-    def kubeconfig(self, path: Path) -> Path:
-        """Write the original credentials with this proxy for their server."""
-        changed = json.loads(json.dumps(self._original))
-        changed["clusters"][0]["cluster"]["server"] = f"http://127.0.0.1:{self.port}{self._prefix}"
-        path.write_text(json.dumps(changed), "utf-8")
-        return path
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}{self._prefix}"
 
     def on(self, method: str, path: str, fault: Fault, *, body: str = "", first: int = 1, times: int = 1) -> Rule:
         """Put a fault in the way of requests by method, path (a regular expression) and a part of the body."""
@@ -212,6 +221,11 @@ class Proxy:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def mend(self) -> None:
+        """Let requests through again."""
+        with self._lock:
+            self._dead = False
+
     def upstream(self, request: Request) -> socket.socket:
         """A connection on which the server was just asked."""
         server = socket.create_connection(self._server, 10)
@@ -232,6 +246,7 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._open.add(client)
                 dead = self._dead
@@ -256,6 +271,21 @@ class Proxy:
                 return
             rule.struck.set()
             rule.fault(exchange)
+
+
+class Proxy(Relay):
+    """In the place of an API server; `kubeconfig(path)` writes the credentials that lead through it."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._original = json.loads(kubeconfig.read_text("utf-8"))
+        super().__init__(self._original["clusters"][0]["cluster"]["server"])
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write the original credentials with this proxy for their server."""
+        changed = json.loads(json.dumps(self._original))
+        changed["clusters"][0]["cluster"]["server"] = self.url
+        path.write_text(json.dumps(changed), "utf-8")
+        return path
 
 
 def _read(stream: BinaryIO) -> Request | None:

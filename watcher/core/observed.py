@@ -137,6 +137,10 @@ class ColorView:
     pods: tuple[PodView, ...] = ()
     endpoints: int | None = None
     scaler: ScalerView | None = None
+    silent_since: datetime | None = None
+    """Since when the worker has seen no ready endpoint. EndpointSlices and pods come by streams of their own, and pods
+    may still seem ready for a while: then nothing else tells how long it has lasted.
+    """
 
     @property
     def ready(self) -> int:

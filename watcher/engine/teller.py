@@ -25,7 +25,9 @@ from watcher.engine.clock import Clock
 log = structlog.get_logger(__name__)
 
 TRIES = 6
-FIRST_WAIT = 0.5
+EVENT_TRIES = 30
+"""An Event is tried for some minutes: an API server that is away comes back, and takes all of them then."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
 MOST_WAITING = 10_000
 MOST_REMEMBERED = 50_000
 
@@ -106,7 +108,7 @@ class Teller:
             self._announced.add(key)
             for event in events:
                 what = f"the Event on {event.about['kind']} {event.about['name']}"
-                if not self._try(what, lambda event=event: self._hands.event(event)):  # type: ignore[misc]
+                if not self._try(what, lambda event=event: self._hands.event(event), EVENT_TRIES):  # type: ignore[misc]
                     self._told.discard(key)
 
     def _told_before(self, event: Event) -> bool:
@@ -127,20 +129,20 @@ class Teller:
                 daemon=True,
             ).start()
 
-    def _try(self, what: str, send: Callable[[], None]) -> bool:
+    def _try(self, what: str, send: Callable[[], None], tries: int = TRIES) -> bool:
         """Whether it is done with: delivered, or refused in a way that no later try will change."""
         wait = FIRST_WAIT
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, tries + 1):
             try:
                 send()
             except AdapterError as error:
-                if attempt == TRIES or isinstance(error, Fatal):
+                if attempt == tries or isinstance(error, Fatal):
                     log.warning("could not be delivered, given up", what=what, error=str(error), tries=attempt)
                     self._lost()
                     return isinstance(error, Fatal)
                 if self._clock.wait(self._stop, wait):
                     return False
-                wait *= 2
+                wait = min(wait * 2, LONGEST_WAIT)
             else:
                 return True
         return False

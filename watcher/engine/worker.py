@@ -35,7 +35,7 @@ from watcher.core.effects import (
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.telling import deleted
 from watcher.core.observed import Observed, Other
-from watcher.core.release import Phase, Release
+from watcher.core.release import TRAFFIC_MOVED, Phase, Release
 from watcher.core.rules import BoundRule
 from watcher.core.units import Invalid
 from watcher.engine.aims import begin, sweep
@@ -46,6 +46,7 @@ from watcher.engine.elsewhere import Elsewhere
 from watcher.engine.lanes import Alarms
 from watcher.engine.measures import Measures
 from watcher.engine.scalers import Scalers
+from watcher.engine.silence import Silence
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Watches
 
@@ -97,6 +98,7 @@ class Workers:
         self._logs: dict[Key, dict[str, str]] = {}
         self._last: dict[Key, Release] = {}
         """Each Release that has not ended as it was last seen: a deleted one can no longer be looked at."""
+        self._silence = Silence()
         self._doors: dict[Key, threading.Lock] = defaultdict(threading.Lock)
         """By Application: one Release at a time asks to be let in, and the next one sees whether it was."""
         self.config = Config()
@@ -230,6 +232,7 @@ class Workers:
         self._checks.let_go(key)
         self._watches.forget(key)
         self._logs.pop(key, None)
+        self._silence.forget(key)
         self._alarms.cancel(key)
 
     def _keep_watch(self, key: Key, release: Release) -> None:
@@ -242,6 +245,7 @@ class Workers:
             if release.phase.terminal:
                 self._logs.pop(key, None)
                 self._last.pop(key, None)
+                self._silence.forget(key)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -258,7 +262,8 @@ class Workers:
         if worlds is None:
             return Observed(application=app, service_known=False)
         rules, problem = self._rules(release, app, worlds[0])
-        first, *also = (world.view for world in worlds)
+        pairs = [world.view for world in worlds]
+        first, *also = self._silence.seen(key, pairs, self._clock.now()) if release.phase in TRAFFIC_MOVED else pairs
         return Observed(
             application=app,
             watcher=self._elsewhere.watcher,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.core.lifecycle.stages import (
 from tests.core.lifecycle.story import given
 from tests.core.lifecycle.world import BREACH, START, report, rule
 from watcher.core.evaluation import Outcome
+from watcher.core.lifecycle import step
 from watcher.core.observed import ContainerView, WatchReading
 from watcher.core.release import Phase
 
@@ -122,6 +124,11 @@ def test_the_preview_follows_the_idle_colour_after_the_flip_and_after_a_rollback
     assert story.world.preview == "blue"
     story = given().until(Phase.WATCHING).rules_say("rollback").to_the_end()
     assert story.world.preview == "green"
+
+
+def test_a_preview_whose_pointing_got_lost_is_pointed_during_the_watch() -> None:
+    story = after_the_flip(Phase.WATCHING).world_is(preview="green").time_passes(30)
+    assert story.world.preview == "blue"
 
 
 def test_the_watch_shows_its_rules_and_writes_only_when_something_changes_or_at_the_heartbeat() -> None:
@@ -235,6 +242,24 @@ def test_a_breach_that_is_only_observed_and_a_rule_that_nobody_knows_are_not_tol
     reports = (report(Outcome.BREACH), report(Outcome.BREACH, "http/stranger"))
     story.world_is(reading=WatchReading(reports, "pass", ended=True)).to_the_end()
     story.phase_is(Phase.COMPLETED).silent_about("breach")
+
+
+def test_pods_that_seem_ready_without_an_endpoint_count_from_when_that_was_seen() -> None:
+    """The slices may be seen before the pods: what lasts a moment is no trouble, what lasts is."""
+    story = after_the_flip(Phase.WATCHING).time_passes(20)
+    seen = story.world.now
+
+    def look(seconds: float, since: datetime | None) -> Phase:
+        story.world = story.world.later(seconds)
+        observed = story.world.observe(story.release)
+        side = replace(observed.colors["green"], endpoints=0, silent_since=since)
+        found, _ = step(story.release, replace(observed, colors={**observed.colors, "green": side}), story.world.now)
+        return found.phase
+
+    assert look(0, seen) is Phase.WATCHING
+    assert look(2, seen) is Phase.WATCHING
+    assert look(2, seen) is Phase.ROLLING_BACK
+    assert look(0, None) is Phase.WATCHING
 
 
 def test_a_pause_holds_the_end_of_the_watch_and_nothing_else() -> None:

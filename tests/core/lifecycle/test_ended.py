@@ -103,6 +103,14 @@ def test_a_preview_that_selects_the_live_colour_is_pointed_at_the_idle_one_after
     assert story.world.preview == "blue"
 
 
+def test_a_preview_whose_pointing_got_lost_is_pointed_also_after_the_keep_time_before_room_is_made() -> None:
+    story = given().to_the_end()
+    story.world = story.world.later(900)
+    story.world_is(preview="green").time_passes(40)
+    assert story.world.preview == "blue"
+    assert story.world.blue.replicas == 0
+
+
 # -- telling ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from watcher.core.effects import Effect, PointPreview, Tell
+from watcher.core.effects import Effect, Tell
 from watcher.core.evaluation import RuleReport
 from watcher.core.lifecycle.before import superseded
 from watcher.core.lifecycle.changed import changed
@@ -19,8 +19,8 @@ from watcher.core.lifecycle.foreign import give_way, let_be
 from watcher.core.lifecycle.sizing import doubts
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
-from watcher.core.lifecycle.way_back import way_back
-from watcher.core.observed import PodView, WatchReading
+from watcher.core.lifecycle.way_back import preview_aside, way_back
+from watcher.core.observed import ColorView, PodView, WatchReading
 from watcher.core.release import Condition, Decision, Phase, RuleRecord
 from watcher.core.units import format_duration
 from watcher.core.verdict import blindness
@@ -39,6 +39,8 @@ SHOWN = 2
 
 LOOK = timedelta(seconds=1)
 """How soon a trouble that only lasts counts is looked at again."""
+
+EVER = datetime.min.replace(tzinfo=UTC)
 
 
 def _leave(turn: Turn) -> Step | None:
@@ -96,13 +98,19 @@ def _sick_pods(turn: Turn) -> tuple[str, str] | None:
             )
     for pair in turn.pairs:
         side = pair.color(turn.colors.to)
-        changes = [pod.ready_changed_at for pod in side.pods if pod.ready_changed_at]
-        silent = now - max([since, *changes])
+        silent = now - max(since, _silent_since(side) or now)
         if side.ready == 0 and silent > limits.no_endpoints:
             said = f"{turn.colors.to}{pair.whose} has had no ready endpoint for {silent.total_seconds():.0f} s"
             said += "" if side.deployment else f", as Deployment {pair.app.deployment(turn.colors.to)} was deleted"
             return "pods/NoEndpoints", said
     return None
+
+
+def _silent_since(side: ColorView) -> datetime | None:
+    """Since when a colour without ready endpoints has had none: by its pods, unless they seem to be ready."""
+    if any(pod.ready and not pod.deleting for pod in side.pods):
+        return side.silent_since
+    return max((pod.ready_changed_at for pod in side.pods if pod.ready_changed_at), default=EVER)
 
 
 def _pods(turn: Turn) -> list[PodView]:
@@ -130,13 +138,7 @@ def verifying(turn: Turn) -> Step:
         return left
     spec = turn.app.spec
     deadline = spec.deadlines.verifying
-    effects: list[Effect] = []
-    for pair in turn.pairs:
-        wanted, preview = pair.app.spec.preview, pair.preview
-        if wanted and preview and preview.selector.get(spec.selector_key) == turn.colors.to:
-            # From now on the idle colour is the way back: the EndpointSlices of its Service tell whether it is warm
-            # (S1, S4).
-            effects.append(PointPreview(wanted.service, turn.colors.from_))
+    effects = preview_aside(turn)
     if not turn.ready(turn.colors.to):
         late = turn.overdue(deadline) if turn.seen(turn.colors.to) else ""
         if late:
@@ -159,6 +161,7 @@ def watching(turn: Turn) -> Step:
     reading = turn.observed.watch
     changes: dict[str, Any] = {}
     effects: list[Effect] = doubts(turn)
+    effects += () if turn.observes else preview_aside(turn)
     if reading is not None:
         if reading.verdict == "rollback":
             return _breached(turn, reading)

@@ -9,12 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from watcher.core.application import COLORS, other
-from watcher.core.effects import CancelChecks, Effect, PointPreview, Scale
+from watcher.core.effects import CancelChecks, Scale
 from watcher.core.lifecycle.sizing import give_back, least
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import MIXED, Step, Turn
-from watcher.core.lifecycle.way_back import way_back
+from watcher.core.lifecycle.way_back import preview_aside, way_back
 from watcher.core.release import MOVED_ON, Phase
 
 LATER = timedelta(seconds=30)
@@ -81,7 +80,7 @@ def _make_room(turn: Turn) -> Step:
     scales = [
         Scale(pair.app.deployment(keep.color), size, only_if_idle=keep.color) for pair, size in idle if size is not None
     ]
-    return turn.stay(*scales, wake=LATER)
+    return turn.stay(*preview_aside(turn), *scales, wake=LATER)
 
 
 def _has_more(pair: Turn, color: str, size: int | None) -> bool:
@@ -91,15 +90,10 @@ def _has_more(pair: Turn, color: str, size: int | None) -> bool:
 
 def _kept(turn: Turn, left: timedelta) -> Step:
     """The keep-time runs: the preview stays on the idle colour, and the way back stays watched."""
-    effects: list[Effect] = []
-    for pair in turn.pairs:
-        wanted, preview, live = pair.app.spec.preview, pair.preview, pair.selected
-        if wanted and preview and live in COLORS and preview.selector.get(pair.app.spec.selector_key) == live:
-            effects.append(PointPreview(wanted.service, other(live)))
     changes: dict[str, Any] = {}
     serves = turn.status.colors and all(pair.selected == turn.colors.to for pair in turn.pairs)
     if turn.release.phase is Phase.COMPLETED and serves:
         conditions = way_back(turn)
         if conditions != turn.status.conditions:
             changes["conditions"] = conditions
-    return turn.stay(*effects, wake=min(left, LATER), **changes)
+    return turn.stay(*preview_aside(turn), wake=min(left, LATER), **changes)
