@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
@@ -55,7 +55,7 @@ def _side_by_side(processes: int, options: argparse.Namespace) -> tuple[int, boo
         said, _ = child.communicate()
         *before, last = said.rstrip().splitlines() or [""]
         failed = failed or child.returncode != 0
-        sys.stdout.write("\n".join(before) + "\n")
+        sys.stdout.write("".join(f"{line}\n" for line in before if not line.startswith("==>")))
         with suppress(ValueError, IndexError):
             steps += int(last.split()[1])
     return steps, failed
@@ -67,8 +67,10 @@ def _alone(steps: int, first: int) -> tuple[int, bool]:
         configure_logging("json", "info")
         handler = logging.getLogger().handlers[0]
         assert isinstance(handler, logging.StreamHandler)
-        with log.open("a", encoding="utf-8") as stream, Ground(log) as ground:
-            handler.setStream(stream)
+        with ExitStack() as stack:
+            handler.setStream(stack.enter_context(log.open("a", encoding="utf-8")))
+            stack.callback(logging.disable)  # what still dies has nobody to tell
+            ground = stack.enter_context(Ground(log))
             number = first
             while ground.steps < steps and ground.failed is None:
                 _walk(ground, number)
@@ -76,11 +78,9 @@ def _alone(steps: int, first: int) -> tuple[int, bool]:
             ends = ", ".join(f"{count} {end}" for end, count in sorted(ground.ends.items()))
             sys.stdout.write(f"from seed {first}: {ground.flips} flips; Releases: {ends}\n")
             if ground.failed is not None:
-                words, story = ground.failed
-                tail = log.read_text("utf-8").splitlines()[-40:]
-                sys.stdout.write(
-                    "\n".join(["the daemon's last words:", *tail, "the story:", *story, f"BROKEN {words}"])
-                )
+                words, story, said = ground.failed
+                lines = ["the daemon's last words:", *said, "the story:", *story, f"BROKEN {words}"]
+                sys.stdout.write("\n".join(lines))
                 sys.stdout.write(f"\nagain: python -m tests.walk --processes 1 --steps 1 --seed {number - 1}\n")
             return ground.steps, ground.failed is not None
 

@@ -29,6 +29,7 @@ from watcher.adapters.kubernetes import paths
 from watcher.core.release import Phase
 from watcher.demo.cluster.store import Change
 
+LAST_WORDS = 60
 START = 1_790_000_000.0
 GOOD = ("shop:2", "shop:3", "shop:4", "shop:5")
 IMAGES = (*GOOD, "shop:crashing", "shop:unready")
@@ -52,8 +53,8 @@ class Ground:
         self.ends: Counter[str] = Counter()
         self.flips = 0
         self.ending: list[threading.Thread] = []
-        self.failed: tuple[str, list[str]] | None = None
-        """What was found first, and the story that led to it."""
+        self.failed: tuple[str, list[str], list[str]] | None = None
+        """What was found first, the story that led to it, and what the daemon said last."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -107,7 +108,8 @@ class Walk(RuleBasedStateMachine):
     def fail(self, error: Exception) -> None:
         self._bad = True
         if self.ground.failed is None:
-            self.ground.failed = (f"{type(error).__name__}: {error}", list(self.ground.told))
+            said = self.ground.log.read_text("utf-8").splitlines()[-LAST_WORDS:]
+            self.ground.failed = (f"{type(error).__name__}: {error}", list(self.ground.told), said)
 
     def teardown(self) -> None:
         try:
