@@ -220,6 +220,25 @@ class Walk(RuleBasedStateMachine):
 
         self.do(f"{to} is {how}, and {waiting.name} may go on", act)
 
+    @precondition(lambda self: any(release.phase is Phase.WATCHING for release in self.scene.running()))
+    @rule(why=st.sampled_from(["Prometheus is down", "Prometheus is partial", "no daemon runs"]))
+    def a_breach_while_nobody_sees_it(self, why: str) -> None:
+        def act() -> None:
+            dead = list(self.scene.lives) if why == "no daemon runs" else []
+            for life in dead:
+                self.scene.end_life(life, killed=True)
+            self.scene.outside.metrics = why.rpartition(" ")[2] if not dead else "up"
+            self.scene.measure("errors", 50.0)
+            self.scene.let_pass(6.0)
+            self.scene.measure("errors", 1.0)
+            self.scene.let_pass(1.0)
+            self.scene.outside.metrics = "up"
+            if dead:
+                self.scene.start_life()
+            self.scene.let_pass(3.0)
+
+        self.do(f"errors for 6 s, while {why}", act)
+
     @precondition(lambda self: any(release.status.switched_at for release in self.scene.running()))
     @rule(killed=st.booleans())
     def a_rollback_has_to_wait(self, killed: bool) -> None:
