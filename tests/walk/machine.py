@@ -191,6 +191,23 @@ class Walk(RuleBasedStateMachine):
         color = "green" if found is None else found.from_ if going_back else found.to
         self.do(f"{color}, which {running.name} needs, is {what}", lambda: self.lose(color, what))
 
+    @precondition(lambda self: not self.scene.running() and self.scene.lives)
+    @rule(image=st.sampled_from(GOOD), moves=st.sampled_from([1, 2]))
+    def a_swap_comes_late(self, image: str, moves: int) -> None:
+        def act() -> None:
+            for life in self.scene.lives:
+                life.spoiler.order("late", "swap", 1)
+            self.scene.release(image, force=True)
+            self.scene.let_pass(0.2)
+            for _ in range(moves):
+                self.scene.person_moves()
+            deliver(self.scene.every_life())
+            self.scene.rest()
+            self.scene.let_pass(2.0)
+
+        there = "there and back" if moves == 2 else "to the other colour"
+        self.do(f"release of {image} by force; its swap comes after a person moved {there}", act)
+
     @precondition(lambda self: self.scene.rejected())
     @rule(data=st.data())
     def a_rejected_version_is_asked_for_again(self, data: st.DataObject) -> None:
