@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.clock import HandClock
+from tests.walk.ground import START
 from tests.walk.journal import Journal
 from tests.walk.lives import API
-from tests.walk.machine import START
 from tests.walk.outside import SECRET, Outside
 from tests.walk.pretend import Pretend
 from tests.walk.scene import Scene

@@ -18,7 +18,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.walk.machine import Ground, machine
+from tests.walk.ground import Ground
+from tests.walk.machine import machine
 from watcher.engine.logging import configure_logging
 
 LENGTH = 40
