@@ -60,6 +60,12 @@ class Given:
         container = {"name": manifests.CONTAINER, "command": eat, "resources": resources}
         self._scene.platform.patch("green", {"template": {"spec": {"containers": [container]}}})
 
+    def autoscalers(self, maximum: int) -> None:
+        """Each colour has one, from one pod to so many. Without metrics it keeps to these bounds, and does no more."""
+        for name in manifests.DEPLOYMENTS.values():
+            bounds = ("--min=1", f"--max={maximum}", "--cpu-percent=80")
+            kubectl("autoscale", "deployment", name, "-n", self._scene.namespace, *bounds)
+
     def jobs_are_allowed(self) -> None:
         """What docs/applications.md says: the right to make Jobs is granted namespace by namespace."""
         namespace = f"--namespace={self._scene.namespace}"
@@ -180,6 +186,20 @@ class Then:
     def jobs_were_made(self, count: int) -> None:
         found = kubectl("get", "jobs", "-n", self._scene.namespace, "--output=name").split()
         assert len(found) == count, found
+
+    # -- sizes --------------------------------------------------------------------------------------------------------
+
+    def its_autoscaler_has(self, color: str, minimum: int) -> None:
+        """The minimum of a colour's autoscaler becomes this."""
+        until(lambda: self._of("hpa", color, "{.spec.minReplicas}") == minimum, f"{color} to have {minimum=}", 60)
+
+    def it_comes_to(self, color: str, replicas: int) -> None:
+        """A colour is brought to this size. A real autoscaler looks every 15 seconds."""
+        until(lambda: self._of("deployment", color, "{.spec.replicas}") == replicas, f"{color} to have {replicas=}", 60)
+
+    def _of(self, kind: str, color: str, what: str) -> int:
+        name = manifests.DEPLOYMENTS[color]
+        return int(kubectl("get", kind, name, "-n", self._scene.namespace, f"--output=jsonpath={what}"))
 
     # -- traffic ------------------------------------------------------------------------------------------------------
 

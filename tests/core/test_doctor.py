@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 
 from watcher.core.application import Application
-from watcher.core.doctor import ContainerFacts, DeploymentFacts, Finding, ServiceFacts, Survey, examine, sketch
+from watcher.core.doctor import (
+    AutoscalerFacts,
+    ContainerFacts,
+    DeploymentFacts,
+    Finding,
+    ServiceFacts,
+    Survey,
+    examine,
+    sketch,
+)
 from watcher.core.units import Invalid
 
 
@@ -64,6 +73,15 @@ def application(**spec: Any) -> Application:
         "spec": whole | spec,
     }
     return Application.model_validate(document, strict=False)
+
+
+GREEN_SCALER = AutoscalerFacts("green", 2, 9)
+
+
+def scaled(green: AutoscalerFacts | None = GREEN_SCALER) -> Survey:
+    """Both colours have an autoscaler, unless it is said otherwise."""
+    blue = AutoscalerFacts("blue", 1, 9)
+    return survey(deployment("blue", autoscaler=blue), deployment("green", autoscaler=green))
 
 
 def troubles(findings: list[Finding]) -> list[Finding]:
@@ -138,6 +156,13 @@ def test_the_colour_may_stand_under_another_key() -> None:
 # -- examining one ----------------------------------------------------------------------------------------------------
 
 
+def test_a_pair_under_autoscalers_that_fit_is_in_order() -> None:
+    findings = examine(scaled(), application())
+
+    assert troubles(findings) == []
+    assert any("green of green keeps 2 to 9 pods; its minimum is raised" in finding.said for finding in findings)
+
+
 def test_nothing_is_found_wrong_with_a_pair_that_is_in_order() -> None:
     findings = examine(survey(), application())
 
@@ -159,7 +184,10 @@ def test_nothing_is_found_wrong_with_a_pair_that_is_in_order() -> None:
         (survey(deployment("green", selector={"app": "chat"})), "problem", "does not select color: green itself"),
         (survey(deployment("blue", ready=0)), "problem", "serves, and none of its pods is ready"),
         (survey(deployment("blue", replicas=1, ready=1)), "warning", "has one pod"),
-        (survey(deployment("blue", autoscaler="chat")), "warning", "HorizontalPodAutoscaler chat sizes"),
+        (scaled(green=None), "warning", "Deployment chat-green (green) has no autoscaler, chat-blue has one"),
+        (scaled(green=AutoscalerFacts("g", 1, 1)), "warning", "g of green allows 1 pods at most, and chat-blue has"),
+        (scaled(green=AutoscalerFacts("g", 1, 9, "ScaledObject c")), "warning", "g of green belongs to ScaledObject c"),
+        (scaled(green=AutoscalerFacts("g", 1, 9, keeper="Flux")), "warning", "Flux keeps HorizontalPodAutoscaler g"),
         (without(survey(), "chat-preview"), "problem", "preview Service chat-preview does not exist"),
         (
             survey(service("chat-preview", "green", selector={"app": "chat", "color": "green", "canary": "yes"})),

@@ -39,6 +39,17 @@ class ContainerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoscalerFacts:
+    """A HorizontalPodAutoscaler: its bounds, the controller that it belongs to, and who else keeps it."""
+
+    name: str
+    minimum: int
+    maximum: int
+    owner: str = ""
+    keeper: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentFacts:
     """A Deployment: what it selects, what labels its pods get, and how many there are."""
 
@@ -48,7 +59,7 @@ class DeploymentFacts:
     selector: Mapping[str, str]
     labels: Mapping[str, str]
     containers: tuple[ContainerFacts, ...] = ()
-    autoscaler: str = ""
+    autoscaler: AutoscalerFacts | None = None
     keeper: str = ""
 
 
@@ -177,6 +188,7 @@ def _colors(survey: Survey, app: Application) -> Iterator[Finding]:
             yield Finding("problem", f"Deployment {name} ({color}) does not exist", cure)
             continue
         yield from _side(side, color, app, service, serves=color == active)
+        yield from _autoscaler(side, color, sides[other(color)])
     blue, green = sides["blue"], sides["green"]
     if blue and green:
         theirs = {side.name: {c.name for c in side.containers} for side in (blue, green)}
@@ -225,17 +237,48 @@ def _side(
         yield Finding("ok", f"{where} serves with {side.ready} of {side.replicas} pods ready")
     if serves and side.replicas == 1:
         yield Finding("warning", f"{where} has one pod: losing it is an outage, with or without a release", "run two")
-    if side.autoscaler:
-        yield Finding(
-            "warning",
-            f"HorizontalPodAutoscaler {side.autoscaler} sizes {where}, and may shrink it while it has no traffic",
-            "give it a minReplicas that can carry the load of a flip",
-        )
     if side.keeper:
         yield Finding(
             "warning",
             f"{side.keeper} keeps {where}: its next sync may put the old image or size back",
             f"let it ignore images and replicas of {side.name}",
+        )
+
+
+def _autoscaler(side: DeploymentFacts, color: str, opposite: DeploymentFacts | None) -> Iterator[Finding]:
+    found = side.autoscaler
+    if found is None:
+        if opposite and opposite.autoscaler:
+            yield Finding(
+                "warning",
+                f"Deployment {side.name} ({color}) has no autoscaler, {opposite.name} has one: once {color} serves, "
+                "nobody sizes it by its load",
+                f"give it one like {opposite.autoscaler.name}",
+            )
+        return
+    name = f"HorizontalPodAutoscaler {found.name} of {color}"
+    yield Finding(
+        "ok", f"{name} keeps {found.minimum} to {found.maximum} pods; its minimum is raised for a flip, and given back"
+    )
+    if opposite and opposite.replicas > found.maximum:
+        yield Finding(
+            "warning",
+            f"{name} allows {found.maximum} pods at most, and {opposite.name} has {opposite.replicas}: after a flip "
+            "fewer pods carry the same load",
+            f"raise its maxReplicas to {opposite.replicas} or more",
+        )
+    if found.owner:
+        yield Finding(
+            "warning",
+            f"{name} belongs to {found.owner}, so its minimum is left alone: it may shrink {color} while it has no "
+            "traffic",
+            "let its owner keep as many pods as can carry the load of a flip (KEDA: minReplicaCount)",
+        )
+    elif found.keeper:
+        yield Finding(
+            "warning",
+            f"{found.keeper} keeps {name}: its next sync may take a raised minimum back",
+            f"let it ignore minReplicas of {found.name}",
         )
 
 

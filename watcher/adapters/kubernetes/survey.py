@@ -7,9 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from watcher.adapters.errors import Fatal
-from watcher.adapters.kubernetes import paths
+from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import FIELD_MANAGER, Connection, NotFound
-from watcher.core.doctor import ContainerFacts, DeploymentFacts, ServiceFacts, Survey
+from watcher.core.doctor import AutoscalerFacts, ContainerFacts, DeploymentFacts, ServiceFacts, Survey
+from watcher.core.observed import ScalerView
 
 _KEEPERS = {
     "argocd.argoproj.io/tracking-id": "Argo CD",
@@ -23,12 +24,11 @@ _KEEPERS = {
 
 def survey(connection: Connection, namespace: str) -> Survey:
     """The namespace as it is now, with the caller's own rights. Autoscalers that may not be listed are left out."""
-    scaled: dict[str, str] = {}
+    scaled: dict[str, AutoscalerFacts] = {}
     with suppress(NotFound, Fatal):
-        for raw in _items(connection, f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers"):
-            target = raw["spec"]["scaleTargetRef"]
-            if target.get("kind") == "Deployment":
-                scaled[target["name"]] = raw["metadata"]["name"]
+        for raw in _items(connection, paths.autoscalers(namespace)):
+            found = views.scaler(raw)
+            scaled[found.deployment] = _autoscaler(found.view, _keeper(raw["metadata"]))
     services = (_service(raw) for raw in _items(connection, paths.services(namespace)))
     deployments = (_deployment(raw, scaled) for raw in _items(connection, paths.deployments(namespace)))
     return Survey(
@@ -64,7 +64,7 @@ def _service(raw: Mapping[str, Any]) -> ServiceFacts:
     )
 
 
-def _deployment(raw: Mapping[str, Any], scaled: Mapping[str, str]) -> DeploymentFacts:
+def _deployment(raw: Mapping[str, Any], scaled: Mapping[str, AutoscalerFacts]) -> DeploymentFacts:
     meta, spec, status = raw["metadata"], raw["spec"], raw.get("status") or {}
     template = spec["template"]
     return DeploymentFacts(
@@ -74,9 +74,13 @@ def _deployment(raw: Mapping[str, Any], scaled: Mapping[str, str]) -> Deployment
         selector=(spec.get("selector") or {}).get("matchLabels") or {},
         labels=(template.get("metadata") or {}).get("labels") or {},
         containers=tuple(_container(one) for one in template["spec"]["containers"]),
-        autoscaler=scaled.get(meta["name"], ""),
+        autoscaler=scaled.get(meta["name"]),
         keeper=_keeper(meta),
     )
+
+
+def _autoscaler(found: ScalerView, keeper: str) -> AutoscalerFacts:
+    return AutoscalerFacts(found.name, found.own_minimum, found.maximum, found.owner, keeper)
 
 
 def _container(raw: Mapping[str, Any]) -> ContainerFacts:
