@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.lifecycle.stages import by_hand, other_release
 from tests.core.lifecycle.story import Story, given
-from tests.core.lifecycle.world import START, Side, changed, scaler
+from tests.core.lifecycle.world import ALSO, BOTH, START, Side, changed, scaler, worker
 from watcher.core.effects import Deploy, Scale, SetMinimum, SwapSelector
 from watcher.core.observed import Held, ScalerView
 from watcher.core.release import Phase
@@ -20,9 +20,9 @@ GREEN = Side("green", image="registry.example/chat:2.3.9", version="2.3.9", repl
 KEPT = {"previous": {"keep": "1h", "then": "keep"}}
 
 
-def scaled(spec: dict[str, Any] | None = None, /, **world: Any) -> Story:
+def scaled(spec: dict[str, Any] | None = None, /, asked: dict[str, Any] | None = None, **world: Any) -> Story:
     """Both colours have an autoscaler from 1 to 10; blue has three pods for its load, green one, as it has none."""
-    return given(spec, **({"blue": BLUE, "green": GREEN} | world))
+    return given(spec, asked, **({"blue": BLUE, "green": GREEN} | world))
 
 
 def of(story: Story, color: str) -> ScalerView:
@@ -352,3 +352,22 @@ def test_a_colour_that_serves_again_is_not_shrunk_whatever_its_autoscaler_says()
     story.never_did(Scale)
     assert story.status.keep
     assert story.status.keep.done
+
+
+# -- several pairs ----------------------------------------------------------------------------------------------------
+
+
+def test_each_pair_is_sized_and_held_by_its_own_live_colour_and_all_before_the_first_flip() -> None:
+    second = worker()
+    second = replace(second, blue=replace(second.blue, replicas=5, ready=5, scaler=scaler("worker-blue")))
+    story = scaled({"also": [ALSO]}, asked={"images": BOTH}, worker=second)
+    at_the_flip(story)
+    assert minimums(story) == (3, 3)
+    assert story.world.worker
+    assert story.world.worker.green.replicas == 5
+    assert story.world.worker.blue.scaler == raised("worker-blue", 1, 5)
+    assert story.status.pinned
+    assert (story.status.pinned.replicas, story.status.pinned.sizes) == (3, {"worker": 5})
+    story.to_the_end().phase_is(Phase.COMPLETED).time_passes(900)
+    assert story.world.worker.blue.scaler == scaler("worker-blue")
+    assert story.status.held == ()

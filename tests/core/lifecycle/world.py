@@ -452,6 +452,8 @@ def _of(pair: World, effect: Effect) -> bool:
             return effect.deployment in (pair.blue.deployment, pair.green.deployment)
         case PointPreview() | SwapSelector():
             return effect.service in pair.names
+        case SetMinimum():
+            return effect.scaler in {s.scaler.name for s in (pair.blue, pair.green) if s.scaler}
         case _:
             return False
 
