@@ -43,8 +43,9 @@ class Reader:
 
     def kind_of(self, request: Request) -> Place:
         """The place without its number."""
-        path = request.path.replace(f"/namespaces/{self._namespace}/", "/").partition("/v1")[2]
-        path = re.sub(r"^/pods/[^/]+", "/pods/POD", path.removeprefix("alpha1"))
+        path = request.path.replace(f"/namespaces/{self._namespace}/", "/")
+        path = re.sub(r"^.*?/v[12](alpha1)?(?=/|$)", "", path, count=1)
+        path = re.sub(r"^/pods/[^/]+", "/pods/POD", path)
         path = re.sub(r"^/jobs/[^/]+", "/jobs/JOB", path)
         about = [word for word in ("watch=true", "dryRun=All") if word in request.query]
         if request.body:
