@@ -125,6 +125,7 @@ def stirred(connection: Connection, namespace: str, name: str) -> Iterator[None]
 @pytest.mark.slow
 @scenario(
     "rights",
+    replicas=2,
     own_daemon=True,
     tests={"smoke": SMOKE, "verification": [JOB]},
     watch={"duration": "1s", "interval": "1s"},
@@ -147,6 +148,7 @@ def test_the_daemon_is_refused_nothing_and_uses_every_right_that_it_has(
     story.when.released(BAD["crash-at-start"])
     story.then.it_ends(Phase.FAILED, "CrashLoop", "Its last lines:")
 
+    story.given.autoscalers(maximum=4)
     story.when.released(GOOD)
     with stirred(connection, namespace, scene.asked().name):
         story.then.it_ends(Phase.COMPLETED, "")
