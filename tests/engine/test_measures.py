@@ -81,3 +81,16 @@ def test_conditions_of_running_releases_and_of_a_way_back_that_is_kept_are_count
     assert shown("of nobody") == {}
     releases.clear()
     assert shown("chat") == {"Blind": 0, "NeedsAttention": 0, "WayBackLost": 0}
+
+
+def test_an_ended_release_that_left_services_on_different_colours_still_needs_somebody() -> None:
+    ended = release(Phase.SUPERSEDED, "NeedsAttention")
+    (condition,) = ended.status.conditions
+    mixed = condition.model_copy(update={"reason": "MixedColors"})
+    left = ended.model_copy(update={"status": ended.status.model_copy(update={"conditions": (mixed,)})})
+    seen = [ended]
+    (family,) = StandingConditions(lambda: [("prod", "chat")], lambda: seen).collect()
+    assert {s.labels["condition"]: s.value for s in family.samples}["NeedsAttention"] == 0
+    seen[:] = [left]
+    (family,) = StandingConditions(lambda: [("prod", "chat")], lambda: seen).collect()
+    assert {s.labels["condition"]: s.value for s in family.samples}["NeedsAttention"] == 1
