@@ -71,7 +71,8 @@ class Spoiler(Rule):
         self._journal.asked(self._life, request)
         with self._lock:
             for place, (how, where, count) in enumerate(self._orders):
-                if WHERE[where](request):
+                # Only a JSON Patch is answered 422 without being wrong by itself.
+                if WHERE[where](request) and (how != "422" or is_swap(request)):
                     self._orders[place] = (how, where, count - 1)
                     self._orders = [order for order in self._orders if order[2] > 0]
                     self._picked[id(request)] = self._fault(how)

@@ -33,7 +33,7 @@ def broken(scene: Scene, log: Path) -> list[str]:
     found += [words for story in stories for words in _flips(scene, story)]
     found += [words for story in kept for words in _verdict(scene, story)]
     found += list(_quarantine(stories))
-    found += list(_told(scene, kept))
+    found += list(_told(scene, kept, log))
     found += list(_secrets(scene, log))
     return found
 
@@ -116,8 +116,8 @@ def _proves(release: Release) -> bool:
     return release.phase is Phase.ROLLED_BACK or (release.phase is Phase.COMPLETED and not release.spec.foreign_flip)
 
 
-def _told(scene: Scene, stories: list[Story]) -> Iterator[str]:
-    """S11: a life tells each piece of news once, and every end is told."""
+def _told(scene: Scene, stories: list[Story], log: Path) -> Iterator[str]:
+    """S11: a life tells each piece of news once, and every end is told, unless it was given up and that was said."""
     heard = Counter((d.life, d.key) for d in scene.outside.deliveries if d.status == 200)
     for (life, key), count in heard.items():
         if count > 1:
@@ -128,7 +128,8 @@ def _told(scene: Scene, stories: list[Story]) -> Iterator[str]:
             return
         time.sleep(0.05)
         scene.clock.seconds += 0.5
-    for story in untold:
+    said = log.read_text("utf-8")
+    for story in (story for story in untold if f'the Event on Release {story.last.name}"' not in said):
         status = story.last.status
         yield f"S11: nobody was told of the end of {story.last.name} ({status.phase.value}, {status.reason})"
 
