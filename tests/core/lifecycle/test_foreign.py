@@ -112,6 +112,10 @@ def test_the_watch_of_a_foreign_flip_that_ended_knows_what_is_live_however_it_en
     assert moved_outside(APP, live(), [asked], Seen("blue", "")) is None
 
 
+def test_only_a_move_to_the_other_colour_is_a_flip() -> None:
+    assert [Moved("blue", to).is_flip for to in ("green", "purple", "")] == [True, False, False]
+
+
 def test_flips_of_other_applications_say_nothing() -> None:
     found = was(Phase.COMPLETED, "blue")
     stranger = found.model_copy(update={"spec": found.spec.model_copy(update={"application": "shop"})})
