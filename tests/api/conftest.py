@@ -35,6 +35,7 @@ class Site:
 
     daemon: Daemon
     server: Server
+    connection: Connection
     hands: Hands
     directory: Path
     authority: Path | None = None
@@ -104,7 +105,7 @@ def opened(
         server.start()
         stack.callback(server.stop)
         until(lambda: not daemon.ready(), "the daemon to be ready", 20)
-        yield Site(daemon, server, Hands(connection), directory, Path(http["certFile"]) if http else None)
+        yield Site(daemon, server, connection, Hands(connection), directory, Path(http["certFile"]) if http else None)
 
 
 @pytest.fixture

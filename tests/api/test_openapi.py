@@ -25,7 +25,7 @@ WAITING = {"waitForRelease", "streamRelease", "streamApplication"}
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a caller who may everything, and a Release."""
     directory: Path = tmp_path_factory.mktemp("fuzzed")
-    caller = entry(directory, "fuzz", RELEASER, "releaser", "approver", applications="*/*")
+    caller = entry(directory, "fuzz", RELEASER, "releaser", "approver", "receiver", applications="*/*")
     with opened(directory, {"tokens": [caller]}) as site:
         assert site.create(key="first").status_code == 201
         yield site

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from watcher.api.callers import LOOPBACK, Caller, Callers, is_loopback, token_of, unauthorised
-from watcher.api.limits import Buckets, Limits, Slots, read_body
+from watcher.api.limits import LARGEST_BODY, Buckets, Limits, Slots, read_body
 from watcher.api.problems import Problem
 from watcher.core.access import Role
 from watcher.core.models import Model
@@ -66,6 +66,8 @@ class Operation:
     refusals: Sequence[int] = field(default=())
     """The further statuses of its problems."""
     media_type: str = "application/json"
+    largest: int = LARGEST_BODY
+    """Bytes of its body."""
 
 
 class Gate:
@@ -143,7 +145,7 @@ class Endpoint:
         if operation.method in WRITING:
             if caller is LOOPBACK:
                 raise unauthorised("Loopback may look without a token, and ask for nothing.")
-            body = _model(await read_body(request), operation.body)
+            body = _model(await read_body(request, operation.largest), operation.body)
         path = {name: str(value) for name, value in request.path_params.items()}
         return Asked(request, caller, path, query, body, _key(request), self._gate.run)
 

@@ -177,6 +177,17 @@ class Evaluations(Model):
     items: tuple[Series, ...]
 
 
+class AlertsReceived(Model):
+    """What came of a notice of alerts."""
+
+    acted: tuple[str, ...]
+    """What was done, by Release."""
+    ignored: int
+    """Alerts that mean nothing here, began before the flip, or were known."""
+    incomplete: int
+    """Alerts that the sender left out."""
+
+
 class ProblemDetails(Model):
     """What is wrong (RFC 9457)."""
 

@@ -17,6 +17,7 @@ from watcher.adapters.kubernetes.reviews import Reviews
 from watcher.api import streams
 from watcher.api.dispatch import Asked, Gate, Operation, answer
 from watcher.api.documents import (
+    AlertsReceived,
     Applications,
     ColorQuery,
     Evaluations,
@@ -34,15 +35,18 @@ from watcher.api.documents import (
 )
 from watcher.api.problems import Problem
 from watcher.core.access import Role
+from watcher.core.alerts import Notice
 from watcher.core.application import COLORS, Application, other
 from watcher.core.binding import bind_rules
 from watcher.core.release import Release, shown_json
-from watcher.engine import asking
+from watcher.engine import alerts, asking
 from watcher.engine.changes import Changes
 from watcher.engine.config import Config
 from watcher.engine.replay import Unanswered
 
 ROLES = {"approve": Role.APPROVER}
+LARGEST_NOTICE = 4 * 1024 * 1024
+"""Bytes of what an Alertmanager posts: some thousand alerts."""
 STEERED = {
     "approve": "Let a Release that waits for approval switch.",
     "pause": "Hold a Release where it is; going back is never held.",
@@ -213,6 +217,22 @@ class Operations:
             return asking.steer(hands, release.namespace, release.name, verb, body.reason, caller), False
 
         return await self._asked_for(asked, ask)
+
+    # -- alerts -------------------------------------------------------------------------------------------------------
+
+    async def alertmanager(self, asked: Asked) -> Response:
+        apps = [
+            app
+            for key, app in sorted(self.served.config.applications.items())
+            if await asked.run(asked.caller.may, Role.RECEIVER, *key)
+        ]
+        if not apps:
+            raise Problem(403, f"{asked.caller.name} does not have the role receiver for any Application.")
+        try:
+            found = await asked.run(alerts.receive, self.served.hands, apps, asked.body, asked.caller.name)
+        except alerts.TooEarly as error:
+            raise Problem(503, f"{error}: send it again.", headers={"Retry-After": "2"}) from None
+        return answer({"acted": found.acted, "ignored": found.ignored, "incomplete": found.incomplete})
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
@@ -386,6 +406,18 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: ("Events named release, each with a Release.", None)},
         refusals=(404,),
         media_type=streams.MEDIA_TYPE,
+    ),
+    Operation(
+        "receiveAlerts",
+        "POST",
+        "/webhooks/alertmanager",
+        "What an Alertmanager posts (version 4).",
+        Role.RECEIVER,
+        Operations.alertmanager,
+        {200: ("What came of it is written.", AlertsReceived)},
+        body=Notice,
+        refusals=(404, 409),
+        largest=LARGEST_NOTICE,
     ),
     *(_steering(verb, told) for verb, told in STEERED.items()),
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from watcher.core.alerts import AlertUse
 from watcher.core.checks import Hooks, Tests
 from watcher.core.models import ApiVersion, Duration, Model, Name
 from watcher.core.rules import RuleOverride
@@ -172,6 +173,7 @@ class Spec(Model):
     hooks: Hooks = Hooks()
     approval: Literal["none", "beforeSwitch"] = "none"
     watch: Watch = Watch()
+    alerts: list[AlertUse] = []
     foreign_flips: ForeignFlips = "observe"
     while_running: Literal["refuse", "queue"] = "refuse"
     history: Annotated[int, Field(ge=1)] = 20

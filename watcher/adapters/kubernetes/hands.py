@@ -208,6 +208,11 @@ class Hands:
         body = {"spec": spec} | ({"metadata": {"annotations": dict(annotations)}} if annotations else {})
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
+    def annotate(self, namespace: str, name: str, annotations: Mapping[str, str]) -> Release:
+        """Add annotations to a Release; the others stay."""
+        body = {"metadata": {"annotations": dict(annotations)}}
+        return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
+
     def event(self, event: Event) -> None:
         """A Kubernetes Event about an object, once per key however often it is told (S11)."""
         try:
