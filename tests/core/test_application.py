@@ -57,6 +57,7 @@ QUERY = {"promql": {"query": "up", "threshold": {"below": 1}}}
         ({"windows": [{"days": ["mon"], "from": "24:00", "to": "10:00"}]}, "cannot begin"),
         ({"windows": [{"days": ["mon"], "from": "9", "to": "10:00"}]}, "is no time of day"),
         ({"watch": {"interval": "500ms"}}, "an interval under 1s is too short"),
+        ({"previous": {"then": "keep", "to": 1}}, "a colour that is kept is not scaled to a number"),
         ({"watch": {"duration": "5s", "interval": "10s"}}, "the watch is shorter than its interval"),
         ({"watch": {"pods": {"restarts": -1}}}, "greater than or equal to 0"),
         ({"tests": {"smoke": [{"http": {"path": "healthz"}}]}}, 'did you mean "/healthz"'),
