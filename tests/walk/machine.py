@@ -189,12 +189,12 @@ class Walk(RuleBasedStateMachine):
             dead = list(self.scene.lives) if why == "no daemon runs" else []
             for life in dead:
                 self.scene.end_life(life, killed=True)
-            self.scene.outside.metrics = why.rpartition(" ")[2] if not dead else "up"
+            self.scene.prometheus_is(why.rpartition(" ")[2] if not dead else "up")
             self.scene.measure("errors", 50.0)
             self.scene.let_pass(6.0)
             self.scene.measure("errors", 1.0)
             self.scene.let_pass(1.0)
-            self.scene.outside.metrics = "up"
+            self.scene.prometheus_is("up")
             if dead:
                 self.scene.start_life()
             self.scene.let_pass(3.0)
@@ -283,7 +283,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from(["up", "up", "down", "slow", "partial"]))
     def prometheus_is(self, how: str) -> None:
-        self.do(f"Prometheus is {how}", lambda: setattr(self.scene.outside, "metrics", how))
+        self.do(f"Prometheus is {how}", lambda: self.scene.prometheus_is(how))
 
     @rule(what=st.sampled_from(["errors", "errors", "lag", "traffic"]), value=st.sampled_from([1.0, 50.0, 90.0, None]))
     def the_measured_changes(self, what: str, value: float | None) -> None:

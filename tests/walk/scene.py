@@ -29,6 +29,8 @@ COLORS = ("blue", "green")
 WATCH, INTERVAL, WARM_UP, KEEP = 20.0, 2.0, 4.0, 30.0
 STEP = 2.0
 """Seconds that pass at most before everything comes to rest again."""
+ANSWERS = "answers"
+"""Whether Prometheus answers, as a metric."""
 BACK_WITHIN = 45.0
 """Seconds in which traffic must be back once nothing hinders it: those in which all pods are waited for, and some."""
 
@@ -119,7 +121,7 @@ class Scene:
         self.make_service(PREVIEW, "green")
         (self.files / "rules.yaml").write_text(json.dumps(RULES), "utf-8")
         self.edit("plain")
-        for metric, value in (("errors", 1.0), ("traffic", 100.0), ("lag", 1.0)):
+        for metric, value in ((ANSWERS, 1.0), ("errors", 1.0), ("traffic", 100.0), ("lag", 1.0)):
             self.outside.history.say(metric, self.clock.seconds - 60, value)
 
     def make_deployment(self, color: str, replicas: int) -> None:
@@ -260,6 +262,10 @@ class Scene:
     def measure(self, metric: str, value: float | None) -> None:
         self.outside.history.say(metric, self.clock.seconds, value)
 
+    def prometheus_is(self, how: str) -> None:
+        self.outside.metrics = how
+        self.measure(ANSWERS, float(how in ("up", "slow")))
+
     # -- then ---------------------------------------------------------------------------------------------------------
 
     def running(self) -> list[Release]:
@@ -304,6 +310,7 @@ class Scene:
         """Take back everything that was done to the surroundings."""
         deliver(self.every_life())
         self.outside.heal()
+        self.prometheus_is("up")
         for metric, value in (("errors", 1.0), ("traffic", 100.0), ("lag", 1.0)):
             self.measure(metric, value)
         for life in self.lives:
