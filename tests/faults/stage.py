@@ -56,6 +56,8 @@ class Trouble:
     rule: str
     reason: str
     by_rule: bool
+    unready: str = "1h"
+    """How long pods may be unready: long, where something else is to send traffic back, also on a busy machine."""
 
     def __str__(self) -> str:
         return self.name
@@ -99,6 +101,7 @@ class Stage(Scene):
         for body in manifests.objects():
             if body["kind"] != "Namespace":
                 body["metadata"]["namespace"] = self.namespace
+                _be_patient(body)
                 group = "/api/v1" if body["apiVersion"] == "v1" else f"/apis/{body['apiVersion']}"
                 plural = f"{body['kind'].lower()}s"
                 self.ground.connection.create(f"{group}/namespaces/{self.namespace}/{plural}", body)
@@ -230,7 +233,7 @@ class Stage(Scene):
                     "duration": "1h",
                     "interval": "1s",
                     "rules": list(names),
-                    "pods": {"notReady": "2s", "noEndpoints": "2s"},
+                    "pods": {"notReady": self.trouble.unready, "noEndpoints": self.trouble.unready},
                 },
                 "previous": {"keep": "1h"},
             },
@@ -248,6 +251,14 @@ class Stage(Scene):
 
     def deployment_path(self, color: str) -> str:
         return paths.deployments(self.namespace, manifests.DEPLOYMENTS[color])
+
+
+def _be_patient(body: dict[str, Any]) -> None:
+    """A pod is unready when it says so, not when a busy machine lets it answer late."""
+    if body["kind"] == "Deployment":
+        for container in body["spec"]["template"]["spec"]["containers"]:
+            for probe in ("readinessProbe", "livenessProbe"):
+                container[probe]["timeoutSeconds"] = 60
 
 
 def prometheus(ground: Ground, directory: Path, *namespaces: str) -> PrometheusServer:

@@ -29,8 +29,8 @@ SERVICE = rf"/services/{APPLICATION}$"
 TROUBLES = (
     Trouble("5xx", BAD_VERSIONS["errors"], "errors", "rule/errors/rule", True),
     Trouble("latency", BAD_VERSIONS["latency"], "latency", "rule/latency/rule", True),
-    Trouble("crash loop", BAD_VERSIONS["crash-loop"], "errors", "pods/", False),
-    Trouble("not ready", BAD_VERSIONS["unhealthy"], "errors", "pods/No", False),
+    Trouble("crash loop", BAD_VERSIONS["crash-loop"], "errors", "pods/Crashed", False),
+    Trouble("not ready", BAD_VERSIONS["unhealthy"], "errors", "pods/No", False, "2s"),
 )
 METRIC = {"errors": 'code=~"5.."', "latency": "duration_seconds_sum"}
 """What of a rule's query tells it from the other's."""
