@@ -20,6 +20,7 @@ from watcher.core.release import (
     Pinned,
     Status,
     from_json,
+    shown_json,
     status_json,
     status_patch,
 )
@@ -150,3 +151,18 @@ def test_times_keep_their_instant_through_the_json() -> None:
     moment = datetime(2026, 11, 23, 14, 2, 11, 123456, tzinfo=UTC)
     kept = document(release().model_copy(update={"status": Status(switched_at=moment)}))
     assert from_json(kept).status.switched_at == moment
+
+
+def test_programs_are_shown_a_release_without_what_it_keeps_for_itself() -> None:
+    status = Status(phase=Phase.WATCHING, flips=(FLIP,), pinned=Pinned(application=application(), rules=(rule(),)))
+    found = raw()
+    found["metadata"]["annotations"] = {"asked.watcher.bluegreen.dev/4711": "approve"}
+    kept = from_json(found).model_copy(update={"status": status})
+    assert kept.asked
+    shown = shown_json(kept)
+
+    assert shown["spec"]["application"] == "chatbot-platform"
+    assert shown["status"]["phase"] == "Watching"
+    assert [flip["to"] for flip in shown["status"]["flips"]] == ["green"]
+    assert "pinned" not in shown["status"]
+    assert "asked" not in shown

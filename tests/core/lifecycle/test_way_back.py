@@ -9,6 +9,7 @@ import pytest
 from tests.core.lifecycle.stages import (
     NIGHT,
     after_the_flip,
+    before_the_flip,
     by_hand,
     flipped_back_unread,
     going_back,
@@ -153,3 +154,11 @@ def test_a_rollback_by_hand_names_colours_whose_versions_nobody_knows() -> None:
 
 def test_an_abort_does_not_stop_a_rollback_from_a_bad_version() -> None:
     going_back().person("abort").time_passes(30).color_recovers("blue").settle().phase_is(Phase.ROLLED_BACK)
+
+
+def test_a_status_that_somebody_made_go_back_without_a_flip_ends_with_traffic_where_it_is() -> None:
+    story = before_the_flip(Phase.TESTING)
+    edited = story.status.model_copy(update={"phase": Phase.ROLLING_BACK, "flips": (), "intent": None})
+    story.release = story.release.model_copy(update={"status": edited})
+
+    story.to_the_end().phase_is(Phase.ROLLED_BACK).traffic_is_on("blue").never_did(SwapSelector)

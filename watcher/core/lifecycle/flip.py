@@ -312,9 +312,10 @@ def _flipped_back(turn: Turn, intent: Flip) -> Step:
 
 def _read_back(turn: Turn, target: str) -> Step:
     """The selector is back: end once an endpoint answers for it, or when waiting longer would tell nobody anything."""
-    flip = turn.status.flips[-1]
+    # Without a flip there was nothing to take back: only a status that somebody edited says so.
+    flipped_at = turn.status.flips[-1].at if turn.status.flips else turn.now - turn.in_phase
     left = other(target)
-    late = turn.now - flip.at > turn.app.spec.deadlines.verifying
+    late = turn.now - flipped_at > turn.app.spec.deadlines.verifying
     if not turn.ready(target) and not late:
         message = f"Traffic is back on {target}, and waits for its endpoints to be ready."
         return turn.stay(message=message, wake=RETRY)
@@ -323,7 +324,7 @@ def _read_back(turn: Turn, target: str) -> Step:
     if waits:
         return waits
     why = turn.status.rollback.message if turn.status.rollback else "a rollback was asked for"
-    seconds = max(0.0, (flip.at - turn.status.rollback.at).total_seconds()) if turn.status.rollback else 0.0
+    seconds = max(0.0, (flipped_at - turn.status.rollback.at).total_seconds()) if turn.status.rollback else 0.0
     whole = f" ({turn.previous_version})" if not turn.release.is_rollback_only else _running(turn, target)
     gone = turn.version_aside if not turn.release.is_rollback_only else turn.previous_version
     message = (
@@ -340,7 +341,7 @@ def _read_back(turn: Turn, target: str) -> Step:
         idle=left,
         severity="critical",
         evidence={
-            "reason": flip.reason,
+            "reason": turn.status.rollback.code if turn.status.rollback else turn.status.reason,
             "flips": [f.model_dump(mode="json", by_alias=True) for f in turn.status.flips],
         },
         rejected=_rejected(turn, left),
