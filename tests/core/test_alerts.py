@@ -100,3 +100,15 @@ def test_a_notice_may_say_more_than_is_understood() -> None:
     notice = Notice.model_validate_json(text)
     assert notice.truncated_alerts == 2
     assert counts(notice.alerts[0], FLIP)
+
+
+@pytest.mark.parametrize(
+    ("given", "right"), [("2", True), ("2.0", True), ("2.5", False), ('"2"', False), ("true", False)]
+)
+def test_how_many_were_left_out_is_a_whole_number(given: str, right: bool) -> None:
+    text = f'{{"version": "4", "truncatedAlerts": {given}}}'
+    if right:
+        assert Notice.model_validate_json(text).truncated_alerts == 2
+    else:
+        with pytest.raises(ValueError, match="valid integer"):
+            Notice.model_validate_json(text)

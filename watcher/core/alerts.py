@@ -11,7 +11,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from watcher.core.models import Model
@@ -83,11 +83,16 @@ class Alert(_Sent):
         return "alert-" + hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def _whole(given: object) -> object:
+    """2.0 is an integer in JSON; neither a text nor a truth is one."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
 class Notice(_Sent):
     """What an Alertmanager posts."""
 
     version: Literal["4"]
-    truncated_alerts: Annotated[int, Field(ge=0)] = 0
+    truncated_alerts: Annotated[int, Field(ge=0), BeforeValidator(_whole)] = 0
     alerts: tuple[Alert, ...] = ()
 
 
