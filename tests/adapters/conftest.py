@@ -38,6 +38,8 @@ class Server:
     def __init__(self, script: Callable[..., Any], context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.connections = 0
+        self.closed = threading.Semaphore(0)
+        """Released whenever a script has had its connection closed."""
         self.stopped = threading.Event()
         self._script = script
         self._context = context
@@ -81,7 +83,10 @@ class Server:
                 while (asked := _request(stream)) is not None:
                     self.asked.append(asked)
                     if self._script(asked, connection.sendall, self.stopped) is False:
-                        return
+                        break
+                else:
+                    return
+            self.closed.release()
 
 
 def _request(stream: Any) -> Asked | None:

@@ -163,20 +163,18 @@ def test_a_broken_connection_is_an_outage(metrics: Port, serve: Serve, answer: b
 def test_connections_are_kept_and_replaced_when_the_server_closes_them(
     metrics: Port, serve: Serve, reply: Reply
 ) -> None:
-    closing = threading.Event()
-
     def script(_: Any, send: Callable[[bytes], None], __: Any) -> bool:
         send(reply(200, success(row())))
-        return not closing.is_set()
+        return len(server.asked) <= 5
 
     server = serve(script)
     port = metrics(server.url)
     for _ in range(5):
         assert isinstance(ask(port, "vector(1)")[0], Series)
     assert server.connections == 1
-    closing.set()
     for _ in range(3):
         assert isinstance(ask(port, "vector(1)")[0], Series)
+        assert server.closed.acquire(timeout=10)
     assert server.connections == 3
 
 
