@@ -12,7 +12,7 @@ from tests.core.lifecycle.stages import (
 from tests.core.lifecycle.story import given
 from tests.core.lifecycle.world import rule
 from watcher.core.effects import CancelChecks, PointPreview, RunCheck, SwapSelector
-from watcher.core.release import Command, Phase
+from watcher.core.release import Colors, Command, Phase
 
 # -- every phase before the flip --------------------------------------------------------------------------------------
 
@@ -163,6 +163,21 @@ def test_a_flip_that_a_person_took_back_before_it_was_read_is_told_and_left() ->
 def test_a_flip_that_a_person_made_instead_of_us_is_not_claimed() -> None:
     story = intended().person_moves_selector("green").to_the_end()
     story.phase_is(Phase.SUPERSEDED).flips_are().traffic_is_on("green").says("color is green, blue was expected")
+
+
+def test_an_intent_that_starts_where_traffic_never_was_is_decided_anew() -> None:
+    story = intended()
+    assert story.status.intent
+    edited = story.status.intent.model_copy(update={"from_": "green"})
+    story.release = story.release.model_copy(update={"status": story.status.model_copy(update={"intent": edited})})
+    story.to_the_end().phase_is(Phase.COMPLETED).flips_are("green").traffic_is_on("green")
+
+
+def test_a_status_that_was_edited_until_nothing_is_left_to_flip_ends_without_a_flip() -> None:
+    story = before_the_flip(Phase.SWITCHING)
+    nowhere = Colors(from_="blue", to="blue")
+    story.release = story.release.model_copy(update={"status": story.status.model_copy(update={"colors": nowhere})})
+    story.settle().phase_is(Phase.SUPERSEDED, "SelectorMoved").says("Traffic is on blue already").flips_are()
 
 
 @pytest.mark.parametrize("command", ["abort", "rollback"])

@@ -48,10 +48,11 @@ def switching(turn: Turn) -> Step:
     pair = turn.of(intent)
     if _happened(pair, intent):
         return _switched(turn, intent)
-    if pair.selected != intent.from_:
-        # What was asked for is refused if it comes late: this is not the Service any more that it was decided on.
-        moved = pair.service is not None and not turn.status.flips
-        return superseded(turn) if moved else _leave(turn) or turn.stay(wake=RETRY)
+    if pair.selected != intent.from_:  # what was asked for is refused if it comes late
+        if turn.moved and not turn.status.flips:
+            return superseded(turn)
+        # An intent that starts where traffic never was is none of ours: somebody wrote the status. It is decided anew.
+        return _leave(turn) or turn.stay(intent=None, wake=RETRY)
     stop = turn.release.spec.abort or turn.release.spec.rollback
     if stop or turn.status.reason == STOPPING or turn.moved or turn.gone:
         return _stop(turn, stop.told() if stop else "")
@@ -106,6 +107,10 @@ def _stop(turn: Turn, told: str) -> Step:
 
 def _intend_switch(turn: Turn) -> Step:
     spec, to, begun = turn.app.spec, turn.colors.to, bool(turn.status.flips)
+    left = [pair for pair in turn.pairs if pair.expected != to]
+    if not left:  # a status that somebody wrote: no step of ours leaves Switching undone with every pair moved
+        message = f"Traffic is on {to} already, by no flip of this Release. The Release ends and leaves it there."
+        return turn.end(Phase.SUPERSEDED, "SelectorMoved", message, severity="warning", left=to)
     other = None if begun else tampered(turn)
     if other:
         return other
@@ -121,7 +126,6 @@ def _intend_switch(turn: Turn) -> Step:
     rules_problem = "" if begun else turn.observed.rules_problem
     if rules_problem:
         return turn.fail("InvalidRules", f"{rules_problem.removesuffix('.')}. Traffic never moved.")
-    left = [pair for pair in turn.pairs if pair.expected != to]
     sized = sizing.Holding() if begun else sizing.before_the_flip(turn)
     for pair in left:
         side = pair.color(to)
