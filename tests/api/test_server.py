@@ -148,14 +148,17 @@ def common_name(server: Server) -> str:
 def test_a_certificate_is_taken_over_when_its_files_change(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path, "old")
     new_cert, new_key = certificate(tmp_path, "new")
-    with served(Certificates(cert, key)) as server:
+    usable: list[bool] = []
+    with served(Certificates(cert, key, usable.append)) as server:
         assert common_name(server) == "old"
         shutil.copy(new_cert, cert)
         assert common_name(server) == "old", "a certificate without its key is not taken"
+        assert common_name(server) == "old"
         shutil.copy(new_key, key)
         assert common_name(server) == "new"
         cert.unlink()
         assert common_name(server) == "new", "the last good one stays"
+        assert usable == [True, False, False, True, False], "and is said to, at each handshake"
         assert requests.get(f"https://127.0.0.1:{server.port}/", timeout=10, verify=str(new_cert)).status_code == 200
 
 

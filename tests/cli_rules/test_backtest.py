@@ -33,8 +33,8 @@ from watcher.core.verdict import verdict
 from watcher.engine.backtest import binder, own_metric
 from watcher.engine.backtest import history as history_of
 from watcher.engine.config import read_config
-from watcher.engine.measures import ActiveColors
 from watcher.engine.replay import replay
+from watcher.engine.standing import ActiveColors
 from watcher.engine.watches import Watches
 
 HOUR = 3600.0

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from tests.support.clock import HandClock
 from watcher.adapters.errors import Conflict, Transient
 from watcher.adapters.kubernetes.leases import LeaseView
+from watcher.engine.clock import SystemClock
 from watcher.engine.lease import SAFE, Leader, Notes
 
 DURATION = timedelta(seconds=10)
@@ -140,6 +141,15 @@ def test_an_api_server_that_is_away_costs_the_lead_and_comes_back_with_it(shelf:
     shelf.broken = False
     first.turn()
     assert first.leads()
+
+
+def test_each_turn_that_the_api_server_did_not_answer_is_counted(shelf: Shelf) -> None:
+    failed = Event()
+    shelf.broken = True
+    one = Leader(shelf, "one", DURATION, SystemClock(), lambda _: None, failed=failed.set)  # type: ignore[arg-type]
+    one.start()
+    assert failed.wait(10)
+    one.stop()
 
 
 def test_a_clean_stop_hands_the_lease_over_at_once(shelf: Shelf, clock: HandClock) -> None:

@@ -1,96 +1,200 @@
-"""What `/metrics` says of the colours, as comparisons ask for it later, and of what needs a person."""
+"""What `/metrics` counts: each thing once, from zero, and for the Applications that there are."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
+import pytest
 from prometheus_client import generate_latest
 
-from watcher.core.release import Condition, Keep, Phase, Release, Spec, Status
-from watcher.engine.measures import ActiveColors, Measures, StandingConditions
+from watcher.core.documents import Problem
+from watcher.core.release import FOREIGN, Command, Decision, Flip, ForeignFlip, Phase, Release, Spec, Status
+from watcher.engine.measures import Measures
 
-NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
+CREATED = datetime(2026, 11, 23, 14, 0, 0, tzinfo=UTC)
+CHAT = ("prod", "chat")
 
 
-def test_the_live_colour_is_1_and_the_other_0_and_an_unknown_one_neither() -> None:
-    live = {("prod", "chat"): "green", ("prod", "shop"): ""}
-    measures = Measures()
-    measures.registry.register(ActiveColors(lambda: live))
+def at(seconds: float) -> datetime:
+    return CREATED + timedelta(seconds=seconds)
 
-    def shown() -> list[str]:
-        text = generate_latest(measures.registry).decode()
-        return [line for line in text.splitlines() if line.startswith("watcher_active_color{")]
 
-    assert shown() == [
-        'watcher_active_color{active="blue",application="chat",application_namespace="prod"} 0.0',
-        'watcher_active_color{active="green",application="chat",application_namespace="prod"} 1.0',
-        'watcher_active_color{active="blue",application="shop",application_namespace="prod"} 0.0',
-        'watcher_active_color{active="green",application="shop",application_namespace="prod"} 0.0',
-    ]
-    live["prod", "chat"] = "blue"
-    assert shown()[0].endswith(" 1.0")
+def flip(index: int, to: str, reason: str, seconds: float) -> Flip:
+    return Flip(index=index, from_="green" if to == "blue" else "blue", to=to, reason=reason, at=at(seconds))
 
 
 def release(
-    phase: Phase,
-    kind: str,
-    truth: Literal["True", "False", "Unknown"] = "True",
-    *,
-    application: str = "chat",
-    keep: Keep | None = None,
+    phase: Phase, *, spec: dict[str, Any] | None = None, asked: dict[str, str] | None = None, **status: Any
 ) -> Release:
-    condition = Condition(type=kind, status=truth, reason=kind, last_transition_time=NOW)
     return Release(
         name="a",
         namespace="prod",
         uid="1",
         resource_version="1",
-        created_at=NOW,
-        spec=Spec(application=application),
-        status=Status(phase=phase, conditions=(condition,), keep=keep),
+        created_at=CREATED,
+        asked=asked or {},
+        spec=Spec(application="chat", images={"chat": "chat:2"}).model_copy(update=spec or {}),
+        status=Status(phase=phase, **status),
     )
 
 
-def test_conditions_of_running_releases_and_of_a_way_back_that_is_kept_are_counted() -> None:
-    kept = Keep(color="blue", deployment="chat-blue", until=NOW)
-    releases = [
-        release(Phase.WATCHING, "Blind"),
-        release(Phase.WATCHING, "NeedsAttention", "False"),
-        release(Phase.ROLLED_BACK, "Blind"),
-        release(Phase.COMPLETED, "WayBackLost", keep=kept),
-        release(Phase.COMPLETED, "WayBackLost", keep=kept.model_copy(update={"done": True})),
-        release(Phase.COMPLETED, "WayBackLost"),
-        release(Phase.WATCHING, "Sunny"),
-        release(Phase.WATCHING, "Blind", application="of nobody"),
+OUT = flip(1, "green", "switch", 90)
+LIVE: dict[str, Any] = {"switched_at": at(90), "flips": (OUT,)}
+
+
+@pytest.fixture
+def measures() -> Measures:
+    made = Measures()
+    made.know([CHAT])
+    return made
+
+
+def value(measures: Measures, name: str, **labels: str) -> float | None:
+    about = {"application_namespace": "prod", "application": "chat"} | labels
+    return measures.registry.get_sample_value(name, about)
+
+
+def delivered(measures: Measures) -> tuple[float | None, ...]:
+    """Deployments, failures, and how many lead times, restores and rollbacks were timed."""
+    timed = ("watcher_lead_time_seconds", "watcher_restore_seconds", "watcher_rollback_seconds")
+    counted = ("watcher_deployments_total", "watcher_deployment_failures_total")
+    return tuple(value(measures, name) for name in (*counted, *(f"{name}_count" for name in timed)))
+
+
+def test_every_series_of_an_application_is_there_at_zero_before_anything_happens(measures: Measures) -> None:
+    assert value(measures, "watcher_flips_total", direction="back", reason="rule") == 0
+    assert value(measures, "watcher_flips_total", direction="forward", reason="foreign") == 0
+    assert value(measures, "watcher_verdicts_total", verdict="hold") == 0
+    assert value(measures, "watcher_release_phase_transitions_total", phase="RolledBack") == 0
+    assert delivered(measures) == (0, 0, 0, 0, 0)
+
+
+def test_what_happens_to_a_known_application_makes_no_series_that_was_not_there(measures: Measures) -> None:
+    before = len(generate_latest(measures.registry).splitlines())
+    story(measures, "rule/http/errors")
+
+    assert len(generate_latest(measures.registry).splitlines()) == before
+
+
+def story(measures: Measures, reason: str, asked: dict[str, str] | None = None) -> None:
+    """A Release that goes live, and back two seconds after its verdict."""
+    rollback = Decision(code=reason, message="bad", at=at(120))
+    back = (OUT, flip(2, "blue", reason, 122))
+    steps = [
+        release(Phase.PENDING),
+        release(Phase.SWITCHING, asked=asked),
+        release(Phase.VERIFYING, asked=asked, **LIVE),
+        release(Phase.WATCHING, asked=asked, verdict="hold", **LIVE),
+        release(Phase.ROLLING_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE),
+        release(Phase.ROLLING_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
+        release(Phase.ROLLED_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
     ]
-    measures = Measures()
-    measures.registry.register(StandingConditions(lambda: [("prod", "chat"), ("prod", "shop")], lambda: releases))
-
-    def shown(application: str) -> dict[str, float]:
-        about = {"application": application, "application_namespace": "prod"}
-        kinds = ("Blind", "NeedsAttention", "WayBackLost")
-        found = {
-            kind: measures.registry.get_sample_value("watcher_release_condition", about | {"condition": kind})
-            for kind in kinds
-        }
-        return {kind: value for kind, value in found.items() if value is not None}
-
-    assert shown("chat") == {"Blind": 1, "NeedsAttention": 0, "WayBackLost": 1}
-    assert shown("shop") == {"Blind": 0, "NeedsAttention": 0, "WayBackLost": 0}
-    assert shown("of nobody") == {}
-    releases.clear()
-    assert shown("chat") == {"Blind": 0, "NeedsAttention": 0, "WayBackLost": 0}
+    for old, new in pairwise(steps):
+        measures.moved(old, new)
 
 
-def test_an_ended_release_that_left_services_on_different_colours_still_needs_somebody() -> None:
-    ended = release(Phase.SUPERSEDED, "NeedsAttention")
-    (condition,) = ended.status.conditions
-    mixed = condition.model_copy(update={"reason": "MixedColors"})
-    left = ended.model_copy(update={"status": ended.status.model_copy(update={"conditions": (mixed,)})})
-    seen = [ended]
-    (family,) = StandingConditions(lambda: [("prod", "chat")], lambda: seen).collect()
-    assert {s.labels["condition"]: s.value for s in family.samples}["NeedsAttention"] == 0
-    seen[:] = [left]
-    (family,) = StandingConditions(lambda: [("prod", "chat")], lambda: seen).collect()
-    assert {s.labels["condition"]: s.value for s in family.samples}["NeedsAttention"] == 1
+def test_a_release_that_goes_back_is_a_deployment_and_a_failure_and_each_time_is_taken(measures: Measures) -> None:
+    story(measures, "rule/http/errors")
+
+    assert delivered(measures) == (1, 1, 1, 1, 1)
+    assert value(measures, "watcher_lead_time_seconds_sum") == 90
+    assert value(measures, "watcher_restore_seconds_sum") == 32, "from going live to being off it"
+    assert value(measures, "watcher_rollback_seconds_sum") == 2, "from the verdict"
+    assert value(measures, "watcher_verdicts_total", verdict="rollback") == 1
+    assert value(measures, "watcher_verdicts_total", verdict="hold") == 1
+    assert value(measures, "watcher_flips_total", direction="forward", reason="switch") == 1
+    assert value(measures, "watcher_release_phase_transitions_total", phase="RollingBack") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("rule/http/errors", "rule"),
+        ("rules", "rule"),
+        ("pods/Crashed", "pods"),
+        ("check/live/readyz", "check"),
+        ("VerifyDeadline", "check"),
+        ("manual", "manual"),
+        ("inconclusive", "inconclusive"),
+        ("SelectorMoved", "other"),
+    ],
+)
+def test_what_sends_traffic_back_is_told_by_one_of_a_few_words(measures: Measures, reason: str, shown: str) -> None:
+    story(measures, reason)
+
+    assert value(measures, "watcher_flips_total", direction="back", reason=shown) == 1
+
+
+def test_a_rollback_that_an_alert_asked_for_is_told_from_a_persons(measures: Measures) -> None:
+    story(measures, "manual", {"alert-1": "rollback"})
+
+    assert value(measures, "watcher_flips_total", direction="back", reason="alert") == 1
+    assert value(measures, "watcher_flips_total", direction="back", reason="manual") == 0
+
+
+def test_a_release_that_never_went_live_is_neither_a_deployment_nor_a_failure(measures: Measures) -> None:
+    measures.moved(release(Phase.TESTING), release(Phase.FAILED))
+    measures.moved(release(Phase.SWITCHING), release(Phase.ROLLED_BACK, flips=(OUT, flip(2, "blue", "NotReady", 95))))
+
+    assert delivered(measures) == (0, 0, 0, 0, 0)
+
+
+def test_a_rollback_by_hand_with_no_release_running_is_a_failure_of_what_was_deployed_before(
+    measures: Measures,
+) -> None:
+    spec = {"images": {}, "rollback": Command(by="me")}
+    back: dict[str, Any] = {"switched_at": None, "flips": (flip(1, "blue", "manual", 5),)}
+    measures.moved(release(Phase.ROLLING_BACK, spec=spec), release(Phase.ROLLED_BACK, spec=spec, **back))
+
+    assert delivered(measures) == (0, 1, 0, 0, 0)
+
+
+def test_a_flip_that_somebody_else_made_is_counted_as_such_and_delivers_nothing(measures: Measures) -> None:
+    spec = {"images": {}, "foreign_flip": ForeignFlip(from_="blue", to="green", at=at(0))}
+    seen: dict[str, Any] = {"switched_at": at(0), "flips": (flip(1, "green", FOREIGN, 0),)}
+    measures.moved(release(Phase.PENDING, spec=spec), release(Phase.WATCHING, spec=spec, **seen))
+
+    assert value(measures, "watcher_flips_total", direction="forward", reason="foreign") == 1
+    assert delivered(measures) == (0, 0, 0, 0, 0)
+
+
+def test_the_same_release_seen_again_counts_nothing(measures: Measures) -> None:
+    live = release(Phase.WATCHING, verdict="hold", **LIVE)
+    before = generate_latest(measures.registry)
+    measures.moved(live, live)
+
+    assert without_process(generate_latest(measures.registry)) == without_process(before)
+
+
+def without_process(text: bytes) -> list[str]:
+    return [line for line in text.decode().splitlines() if "process_" not in line]
+
+
+def test_the_series_of_an_application_go_with_its_file_and_nothing_brings_them_back(measures: Measures) -> None:
+    measures.know([CHAT, ("prod", "shop")])
+    measures.know([("prod", "shop")])
+    story(measures, "manual")
+    text = generate_latest(measures.registry).decode()
+
+    assert 'application="chat"' not in text
+    assert 'application="shop"' in text
+
+
+def test_problems_are_counted_by_the_kind_of_their_document(measures: Measures) -> None:
+    problems = [Problem("a.yaml", 1, 1, "bad", "mend it", kind) for kind in ("RuleSet", "RuleSet", "")]
+
+    def shown() -> dict[str, float | None]:
+        ask = measures.registry.get_sample_value
+        kinds = ("RuleSet", "Application", "file")
+        found = {kind: ask("watcher_config_problems", {"kind": kind}) for kind in kinds}
+        return found | {"valid": ask("watcher_config_valid"), "at": ask("watcher_config_loaded_timestamp_seconds")}
+
+    measures.files((), ["RuleSet", "Application"], CREATED)
+    good = {"RuleSet": 0, "Application": 0, "file": 0, "valid": 1, "at": CREATED.timestamp()}
+    assert shown() == good
+    measures.files(problems, ["RuleSet", "Application"])
+    assert shown() == good | {"RuleSet": 2, "file": 1, "valid": 0}
+    measures.files((), ["RuleSet", "Application"])
+    assert shown() == good

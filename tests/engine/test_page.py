@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 
 from watcher.api.app import create_app
 from watcher.api.page import NEWEST
 from watcher.api.server import Server
 from watcher.core.release import Colors, Phase, Release, RuleRecord, Spec, Status
+from watcher.engine.measures import Measures
 
 EVIL = "<script>alert(1)</script>\"'&"
 
@@ -25,8 +26,8 @@ class Shown:
     def __init__(self) -> None:
         self.why = ""
         self.found: list[Release] = []
-        self.registry = CollectorRegistry()
-        Gauge("watcher_test", "A number.", registry=self.registry).set(7)
+        self.measures = Measures()
+        Gauge("watcher_test", "A number.", registry=self.measures.registry).set(7)
 
     def ready(self) -> str:
         return self.why
@@ -171,3 +172,25 @@ def test_a_server_that_is_stopped_frees_its_port(shown: Shown) -> None:
     second.start()
     assert get(f"http://127.0.0.1:{first.port}/livez").ok
     second.stop()
+
+
+def test_requests_are_counted_by_route_and_never_by_what_somebody_sent(shown: Shown, url: str) -> None:
+    get(f"{url}/livez")
+    shown.why = "it has just started"
+    get(f"{url}/readyz")
+    get(f"{url}/no/{'such' * 50}?token=secret")
+    requests.request("PROPFIND", f"{url}/livez", timeout=5)
+
+    def counted(method: str, route: str, code: int) -> float | None:
+        labels = {"method": method, "route": route, "code": str(code)}
+        return shown.measures.registry.get_sample_value("watcher_http_requests_total", labels)
+
+    assert counted("GET", "/livez", 200) == 1
+    assert counted("GET", "/readyz", 503) == 1
+    assert counted("GET", "other", 404) == 1
+    assert counted("other", "/livez", 405) == 1
+    text = get(f"{url}/metrics").text
+    assert 'watcher_http_request_seconds_count{method="GET",route="/livez"} 1.0' in text
+    assert "such" not in text
+    assert "secret" not in text
+    assert "PROPFIND" not in text

@@ -78,7 +78,8 @@ class Set:
         self.clock = HandClock(START)
         self.metrics = Scripted()
         self.told: list[Key] = []
-        self.watches = Watches(self.metrics, self.clock, self.told.append)
+        self.lags: list[float] = []
+        self.watches = Watches(self.metrics, self.clock, self.told.append, lagged=self.lags.append)
 
     def follow(self, key: Key, *rules: BoundRule, seconds: float = 600, begun: float = 0) -> None:
         begins = START + begun
@@ -499,3 +500,22 @@ def test_a_resumed_comparison_comes_to_what_a_live_one_came_to() -> None:
         one.watches.stop()
     assert reports[0] == reports[1]
     assert reports[0][0] == START + 12
+
+
+def test_how_late_each_answer_is_judged_is_told_and_how_far_a_watch_is_behind_is_known(one: Set) -> None:
+    for key in (A, B):
+        one.follow(key, rule(interval="10s"))
+    one.at(12)
+    assert one.lags == [2.0, 2.0], "of the evaluation at 10 s, for each watch"
+    assert {key: watched.behind for key, watched in one.watches.standing().items()} == {A: 0, B: 0}
+    one.metrics.down = True
+    one.at(24)
+    one.at(45)
+    assert len(one.lags) == 2, "a failure is no answer"
+    assert one.watches.standing()[A].behind == 25, "the evaluation at 20 s is due still"
+    one.metrics.down = False
+    one.at(53)
+    assert one.lags[2:] == [3.0, 3.0], "of the newest of those that were caught up with"
+    assert one.watches.standing()[A].behind == 0
+    one.watches.forget(A)
+    assert list(one.watches.standing()) == [B]

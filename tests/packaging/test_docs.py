@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from tests.packaging.exported import families, row
 from tests.packaging.reference import keys
 from tests.packaging.rendered import ROOT, parse
 from watcher.cli.main import app
@@ -289,10 +290,13 @@ def test_the_packs_rules_are_all_named() -> None:
 
 
 def test_the_metrics_named_are_those_that_the_daemon_has() -> None:
-    named = set(re.findall(r"`(watcher_[a-z_]+)`", (ROOT / "docs/settings.md").read_text("utf-8")))
-    source = (ROOT / "watcher/engine/measures.py").read_text("utf-8")
+    text = (ROOT / "docs/metrics.md").read_text("utf-8")
+    table = text.partition("| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n")[2].partition("\n\n")[0]
+    names = {row(family).split("`")[1] for family in families()}
+    everywhere = {name for file in DOCUMENTS for name in re.findall(r"`(watcher_[a-z_]+)", file.read_text("utf-8"))}
 
-    assert named == set(re.findall(r'"(watcher_[a-z_]+)"', source))
+    assert table.splitlines() == [row(family) for family in families()], "python -m tests.packaging.exported prints it"
+    assert everywhere - names == set()
 
 
 def test_the_examples_images_file_is_one_that_the_embedded_cluster_reads(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from watcher.api.callers import Callers, is_loopback
+from watcher.api.counting import Counting
 from watcher.api.dispatch import Endpoint, Gate, Operation
 from watcher.api.limits import Limits
 from watcher.api.openapi import DOCUMENT, document
@@ -26,6 +28,7 @@ from watcher.api.page import Row, render
 from watcher.api.problems import HANDLERS
 from watcher.api.v1 import OPERATIONS, Operations, Served
 from watcher.core.release import Release
+from watcher.engine.measures import Measures
 
 
 class Shown(Protocol):
@@ -40,7 +43,7 @@ class Shown(Protocol):
     def problems(self) -> list[str]: ...
 
     @property
-    def registry(self) -> CollectorRegistry: ...
+    def measures(self) -> Measures: ...
 
 
 def api_routes(served: Served, limits: Limits | None = None) -> list[BaseRoute]:
@@ -73,7 +76,7 @@ def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:
         return PlainTextResponse(f"not ready: {why}\n" if why else "ok\n", 503 if why else 200)
 
     async def metrics(_: Request) -> Response:
-        body = await asyncio.to_thread(generate_latest, shown.registry)
+        body = await asyncio.to_thread(generate_latest, shown.measures.registry)
         return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def page(request: Request) -> Response:
@@ -85,7 +88,9 @@ def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:
         return HTMLResponse(body, headers={"Cache-Control": "no-store", "Content-Security-Policy": _POLICY})
 
     routes = [Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics), Route("/", page)]
-    app = Starlette(routes=[*routes, *api], exception_handlers=HANDLERS)
+    every = [*routes, *api]
+    counting = Middleware(Counting, measures=shown.measures, routes=every)
+    app = Starlette(routes=every, middleware=[counting], exception_handlers=HANDLERS)
     app.router.redirect_slashes = False
     return app
 

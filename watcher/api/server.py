@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,13 @@ _ARRIVING = _states()
 class Certificates:
     """A TLS context whose certificate is that of the files at each handshake, or the last one that was right."""
 
-    def __init__(self, cert_file: Path, key_file: Path) -> None:
-        """Raises OSError (ssl.SSLError is one) when the files cannot be used."""
+    def __init__(self, cert_file: Path, key_file: Path, usable: Callable[[bool], None] = lambda _: None) -> None:
+        """Raises OSError (ssl.SSLError is one) when the files cannot be used. `usable` is told at each handshake
+        whether they still can.
+        """
+        self._usable = usable
         self._files = (cert_file, key_file)
-        self._seen = self._look()
+        self._seen = self._loaded = self._look()
         self._current = self._load()
         self.context = self._load()
         self.context.sni_callback = self._choose
@@ -118,8 +122,11 @@ class Certificates:
             if seen != self._seen:
                 self._seen = seen
                 self._current = self._load()
+                self._loaded = seen
                 log.info("took over a new certificate", file=str(self._files[0]))
+            self._usable(self._seen == self._loaded)
         except OSError as error:
+            self._usable(False)
             log.warning("the certificate cannot be used; the last one stays", error=error.strerror or str(error))
         connection.context = self._current
 

@@ -56,8 +56,11 @@ def run(
     configure_logging(settings.log.format, settings.log.level)
     try:
         http = settings.http
+        usable = daemon.measures.certificate_valid.set
         certificates = (
-            Certificates(Path(http.cert_file), Path(http.key_file)) if http.cert_file and http.key_file else None
+            Certificates(Path(http.cert_file), Path(http.key_file), usable)
+            if http.cert_file and http.key_file
+            else None
         )
     except OSError as error:
         why = error.strerror or str(error)

@@ -36,6 +36,8 @@ class Problem:
     column: int
     message: str
     cure: str
+    kind: str = field(default="", compare=False)
+    """Of the document that it is in; empty where that is not known, and where the file is no YAML."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}: {self.cure}"
@@ -55,7 +57,7 @@ class Document:
 
     def problem(self, error: Invalid) -> Problem:
         """What is wrong with a part of a document that is right by itself, at that part's place."""
-        return Problem(self.file, *_place(*_find(self.root, error.path)), error.problem, error.cure)
+        return Problem(self.file, *_place(*_find(self.root, error.path)), error.problem, error.cure, self.kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +72,17 @@ def read_documents(text: str, file: str, kinds: Mapping[str, type[Model]]) -> Do
     """The documents in a text. `kinds` says which model each `kind` is; `file` is the name for the problems."""
     tree = read(text)
     items: list[Document] = []
-    faults = list(tree.faults)
+    faults = [("", fault) for fault in tree.faults]
     for root in tree.roots:
         found = _document(tree, root, file, kinds)
         if isinstance(found, Document):
             items.append(found)
         else:
-            faults.extend(found)
+            kind = _meant_kind(root, kinds) if isinstance(root, Table) else None
+            faults.extend((kind or "", fault) for fault in found)
     if tree.faults:  # what a duplicate key or a broken line would have said is not known
         items = []
-    problems = sorted({Problem(file, fault.line, fault.column, fault.message, fault.cure) for fault in faults})
+    problems = sorted({Problem(file, f.line, f.column, f.message, f.cure, kind) for kind, f in faults})
     if len(problems) > MOST_PROBLEMS:
         rest = len(problems) - MOST_PROBLEMS
         last = problems[MOST_PROBLEMS]
@@ -96,7 +99,8 @@ def duplicates(documents: Iterable[Document]) -> list[Problem]:
         known = first.setdefault((document.kind, document.namespace, document.name), document)
         if known is not document:
             message = f'a second {document.kind} "{document.name}" (the first is in {known.file}:{known.line})'
-            problems.append(Problem(document.file, document.line, 1, message, "give it a name of its own"))
+            cure = "give it a name of its own"
+            problems.append(Problem(document.file, document.line, 1, message, cure, document.kind))
     return problems
 
 

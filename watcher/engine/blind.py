@@ -15,6 +15,8 @@ UNKNOWN = Failed(
 class NoMetrics:
     """Answers every query with the same failure."""
 
+    reachable = False
+
     def query(self, batch: Sequence[Query], start: datetime, end: datetime, step: timedelta) -> dict[str, Answer]:
         return {query.id: UNKNOWN for query in batch}
 

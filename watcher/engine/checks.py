@@ -87,6 +87,11 @@ class Checks:
             run = self._runs.get(key)
             return dict(run.results) if run else {}
 
+    def running(self) -> int:
+        """How many checks and hooks run, or wait for a thread."""
+        with self._lock:
+            return sum(result.running for run in self._runs.values() for result in run.results.values())
+
     def start(self, key: Key, id_: str, runs: Sequence[Run], nowhere: str = "no address is known") -> None:
         """Run one check at all its addresses; it passes when it passes at all. `nowhere` says why there is none. Asked
         again for the same id: nothing."""

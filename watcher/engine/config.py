@@ -122,7 +122,7 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     try:
         chosen = with_environment(settings[0] if settings else Settings(), environment)
     except Invalid as error:
-        problems.append(Problem("environment", 1, 1, error.problem, error.cure))
+        problems.append(Problem("environment", 1, 1, error.problem, error.cure, "Settings"))
     if problems:
         return None, problems
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()

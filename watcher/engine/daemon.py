@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -36,13 +36,14 @@ from watcher.engine.blind import NoMetrics
 from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
 from watcher.engine.clock import Clock, SystemClock, lasts
-from watcher.engine.config import Config, Files
+from watcher.engine.config import KINDS, Config, Files
 from watcher.engine.elsewhere import Elsewhere
 from watcher.engine.evaluations import evaluations
 from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
 from watcher.engine.lookout import Lookout
-from watcher.engine.measures import ActiveColors, Measures, StandingConditions
+from watcher.engine.measures import Measures
+from watcher.engine.standing import Watched, attach
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Watches
 from watcher.engine.worker import Key, Workers
@@ -103,9 +104,11 @@ class Daemon:
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        self._metrics = _metrics(config.settings)
+        self._metrics = _metrics(config.settings, self.measures.asked)
         self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main), self._metrics)
-        self._watches = Watches(self._metrics, self._clock, self._lanes.wake)
+        self._watches = Watches(
+            self._metrics, self._clock, self._lanes.wake, lagged=self.measures.evaluation_lag.observe
+        )
         self._workers = Workers(
             caches=self._caches,
             hands=Hands(self._main),
@@ -126,8 +129,7 @@ class Daemon:
             leads=self.leads,
             applications=lambda: self.config.applications,
         )
-        self.measures.registry.register(ActiveColors(self.active_colors))
-        self.measures.registry.register(StandingConditions(lambda: self.config.applications, self.releases))
+        self._measure()
         self._live: set[Key] = set()
         """The live Services of all Applications, by namespace and name."""
         self._active: dict[Key, frozenset[str]] = {}
@@ -144,7 +146,34 @@ class Daemon:
         connection = Connection(kubeconfig, deadline=max(1.0, seconds / 3), pool=1)
         leases = Leases(connection, _lease_namespace(config), settings.name)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        return Leader(leases, identity, settings.duration, self._clock, self._led, self._elsewhere)
+        failed = self.measures.lease_failures.inc
+        return Leader(leases, identity, settings.duration, self._clock, self._led, self._elsewhere, failed)
+
+    def _measure(self) -> None:
+        self.measures.know(self.config.applications)
+        self.measures.files((), KINDS, self._clock.now())
+        attach(
+            self.measures,
+            active=self.active_colors,
+            applications=lambda: self.config.applications,
+            releases=self.releases,
+            watched=self._watched,
+            single={
+                self.measures.leads: self.leads,
+                self.measures.watches: self._watches.running,
+                self.measures.prometheus_up: lambda: self._metrics.reachable,
+            },
+            queues={
+                "workers": self._lanes.busy,
+                "checks": self._checks.running,
+                "notifications": self._teller.waiting,
+                "watches": self._watches.asking,
+            },
+        )
+
+    def _watched(self) -> list[tuple[Release, Watched]]:
+        found = [(self.cached(*key), watched) for key, watched in self._watches.standing().items()]
+        return [(release, watched) for release, watched in found if release is not None]
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -192,7 +221,7 @@ class Daemon:
         return self._leader.leads()
 
     def _led(self, leads: bool) -> None:
-        self.measures.leads.set(1 if leads else 0)
+        self.measures.lease_transitions.labels("leader" if leads else "follower").inc()
         keys = [(release.namespace, release.name) for release in self.releases()]
         if not leads:
             self._workers.let_go(keys)
@@ -264,14 +293,16 @@ class Daemon:
                 for problem in problems:
                     log.error("a file is refused; the last good ones stay in force", problem=str(problem))
                 self.config_problems = problems
-                self.measures.config_valid.set(0)
+                self.measures.files(problems, KINDS)
             return
         if self.config_problems:
             log.info("the files are right again")
+            self.measures.files((), KINDS)
         self.config_problems = []
-        self.measures.config_valid.set(1)
         if config.digest == self.config.digest:
             return
+        self.measures.files((), KINDS, self._clock.now())
+        self.measures.know(config.applications)
         log.info("the files changed", applications=len(config.applications), rule_sets=len(config.rule_sets))
         self.config = self._workers.config = config
         self._follow()
@@ -347,7 +378,6 @@ class Daemon:
     def tick(self) -> None:
         """Let the watches ask for what is due."""
         self._watches.tick()
-        self.measures.watches.set(self._watches.running())
 
     def look(self) -> None:
         """Look at the live Services that changed while no Release ran."""
@@ -390,7 +420,7 @@ def _lease_namespace(config: Config) -> str:
     return min((namespace for namespace, _ in config.applications), default="default")
 
 
-def _metrics(settings: Settings) -> PrometheusMetrics | NoMetrics:
+def _metrics(settings: Settings, asked: Callable[[float, str], None]) -> PrometheusMetrics | NoMetrics:
     found = settings.prometheus
     if not found.url:
         return NoMetrics()
@@ -401,5 +431,6 @@ def _metrics(settings: Settings) -> PrometheusMetrics | NoMetrics:
             token_file=Path(found.token_file) if found.token_file else None,
             ca_file=Path(found.ca_file) if found.ca_file else None,
             timeout=found.timeout.total_seconds(),
-        )
+        ),
+        asked,
     )

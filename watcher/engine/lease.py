@@ -57,7 +57,10 @@ class Leader:
         clock: Clock,
         changed: Callable[[bool], None],
         notes: Notes | None = None,
+        failed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`failed` is called for each turn that came to nothing because the API server did not answer."""
+        self._failed = failed
         self._notes = notes or Notes()
         self._leases, self._identity, self._clock, self._changed = leases, identity, clock, changed
         self._duration = duration.total_seconds()
@@ -99,8 +102,10 @@ class Leader:
                 self.turn()
             except AdapterError as error:
                 log.warning("the Lease could not be renewed", leads=self.leads(), error=str(error))
+                self._failed()
             except Exception:
                 log.exception("the Lease could not be renewed")
+                self._failed()
             self.tell()
             self._clock.wait(self._stop, self._duration / RENEWALS)
 

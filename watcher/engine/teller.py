@@ -86,6 +86,10 @@ class Teller:
             self._told.discard(key)
             self._lost()
 
+    def waiting(self) -> int:
+        """How many messages have yet to be told."""
+        return self._queue.qsize()
+
     def stop(self, seconds: float = 2.0) -> None:
         """Deliver what waits, as far as the time goes."""
         try:

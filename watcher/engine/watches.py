@@ -29,6 +29,7 @@ from watcher.core.references import Stretch, past, queries, stretches
 from watcher.core.rules import BoundRule
 from watcher.core.verdict import verdict
 from watcher.engine.clock import Clock
+from watcher.engine.standing import Watched
 
 Key = tuple[str, str]
 """A Release: namespace and name."""
@@ -106,6 +107,12 @@ class _Watch:
         """Up to which time evaluations count: not past the end of the watch before that end has been judged."""
         return now if self.over else min(now, self.until)
 
+    def overdue(self, now: float) -> float:
+        """For how many seconds the oldest evaluation without an answer has been due."""
+        horizon = self.horizon(now)
+        due = [times[0] for entry in self.rules if (times := entry.due(self.switched_at, horizon))]
+        return now - min(due) if due else 0.0
+
     def behind(self, horizon: float) -> bool:
         """Whether answered times are still to be caught up with, because one request was not enough for the gap."""
         return any(
@@ -118,10 +125,19 @@ Span = tuple[float, float, timedelta]
 
 
 class Watches:
-    """`told(key)` is called when what the rules of a Release say has changed."""
+    """`told(key)` is called when what the rules of a Release say has changed, and `lagged(seconds)` for each answer:
+    how long after the time that it is for it was judged.
+    """
 
-    def __init__(self, metrics: Metrics, clock: Clock, told: Callable[[Key], None], threads: int = 4) -> None:
-        self._metrics, self._clock, self._told = metrics, clock, told
+    def __init__(
+        self,
+        metrics: Metrics,
+        clock: Clock,
+        told: Callable[[Key], None],
+        threads: int = 4,
+        lagged: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self._metrics, self._clock, self._told, self._lagged = metrics, clock, told, lagged
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="metrics")
         self._past_pool = ThreadPoolExecutor(2, thread_name_prefix="past")
         self._watches: dict[Key, _Watch] = {}
@@ -151,6 +167,16 @@ class Watches:
         with self._lock:
             found = self._watches.get(key)
             return found.reading if found else None
+
+    def standing(self) -> dict[Key, Watched]:
+        """Where each rule of each watch stands, and how far the watch is behind."""
+        now = self._clock.now().timestamp()
+        with self._lock:
+            watches = dict(self._watches)
+        return {
+            key: Watched(tuple((entry.rule, entry.shown) for entry in watch.rules), watch.overdue(now))
+            for key, watch in watches.items()
+        }
 
     def running(self) -> int:
         with self._lock:
@@ -216,9 +242,15 @@ class Watches:
                     ids.setdefault(expr, str(len(ids)))
         answers = self._answers([Query(id_, expr) for expr, id_ in ids.items()], start, end, step)
         done: dict[Key, _Watch] = {}
+        answered: set[Key] = set()
         for key, watch, entry, times in members:
             self._take(entry, times, answers, ids)
             done[key] = watch
+            if entry.failing_since is None:
+                answered.add(key)
+        lag = self._clock.now().timestamp() - end
+        for _ in answered:
+            self._lagged(lag)
         for key, watch in done.items():
             with counting:
                 pending[key] -= 1

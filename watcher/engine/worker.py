@@ -161,13 +161,18 @@ class Workers:
 
     def _once(self, key: Key, release: Release) -> bool:
         """One step. True when the next should follow at once."""
+        # What a write whose answer was lost has done is seen here, and counted as if it had been answered.
+        last = self._last.get(key)
+        if last is not None:
+            self._measures.moved(last, release)
+            self._last[key] = release
         observed = self._observe(key, release)
         was = release.phase
         new, effects = step(release, observed, self._clock.now())
         if new.status != release.status:
             written = self._hands_for(release).write_status(release, new.status)
             self._caches.remember(written)
-            self._measure(release, new)
+            self._measures.moved(release, new)
             told = {effect.message for effect in effects if isinstance(effect, Tell)}
             if new.phase != release.phase and new.status.message not in told:  # what is told is logged with its reason
                 log.info(
@@ -180,6 +185,7 @@ class Workers:
                 )
             release = written
         if release.phase.terminal:
+            self._last.pop(key, None)
             sweep(self._checks, release, self._clock.now())
         else:
             self._last[key] = release
@@ -190,15 +196,6 @@ class Workers:
         flipped = any(isinstance(effect, SwapSelector) for effect in effects)
         due = any(isinstance(effect, Wake) and effect.at <= now for effect in effects)
         return new.phase != was or flipped or due
-
-    def _measure(self, old: Release, new: Release) -> None:
-        application = new.spec.application
-        if new.phase != old.phase:
-            self._measures.transitions.labels(application, new.phase.value).inc()
-        for flip in new.status.flips[len(old.status.flips) :]:
-            self._measures.flips.labels(application, flip.to).inc()
-            if new.status.rollback:
-                self._measures.rollback_seconds.observe(max(0.0, (flip.at - new.status.rollback.at).total_seconds()))
 
     def _hands_for(self, release: Release) -> Hands:
         return self._rescue_hands if release.traffic_moved else self._hands

@@ -590,3 +590,30 @@ def test_ready_says_why_not(metrics: Port, serve: Serve, reply: Reply, free_port
     nobody = metrics(f"http://127.0.0.1:{free_port}").ready()
     assert nobody is not None
     assert nobody.transient
+
+
+# What is told of the requests
+
+
+def test_whose_fault_each_failure_was_is_told_and_whether_anybody_answers_at_all(
+    serve: Serve, reply: Reply, free_port: int
+) -> None:
+    told: list[str] = []
+
+    def script(asked: Any, send: Callable[[bytes], None], _: Any) -> None:
+        if b"bad" in asked.body:
+            send(reply(400, {"status": "error", "errorType": "bad_data", "error": "no"}))
+        else:
+            send(reply(200, success(row())))
+
+    def seen(url: str, *exprs: str) -> tuple[list[str], bool]:
+        told.clear()
+        port = PrometheusMetrics(PrometheusSettings(url, timeout=5.0), lambda seconds, blame: told.append(blame))
+        ask(port, *exprs)
+        port.close()
+        return list(told), port.reachable
+
+    server = serve(script).url
+    assert seen(server, "vector(1)") == ([""], True)
+    assert seen(server, "bad") == (["query"], True), "a refusal is an answer"
+    assert seen(f"http://127.0.0.1:{free_port}", "vector(1)") == (["server"], False)

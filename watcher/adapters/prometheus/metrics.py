@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -28,8 +28,13 @@ PROBE = "vector(1)"
 class PrometheusMetrics:
     """Thread-safe. Nothing is retried: the next tick asks for everything since the last evaluated time anyway."""
 
-    def __init__(self, settings: PrometheusSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: PrometheusSettings, asked: Callable[[float, str], None] = lambda *_: None) -> None:
+        """`asked` is called for each request with its seconds and whose fault it was (query, server, unclear); empty
+        when it was answered.
+        """
+        self._settings, self._asked = settings, asked
+        self.reachable = True
+        """Whether the last questions were answered, or at least refused."""
         self._lock = threading.Lock()
         self._idle: list[Client] = []
         self._singled: dict[str, None] = {}
@@ -82,8 +87,9 @@ class PrometheusMetrics:
         with self._client() as client:
             for piece in pieces:
                 asked = [expr for expr in exprs if not isinstance(answers.get(expr), Failed)]
-                inquiry = _Inquiry(client, piece, self._settings.timeout, give_up)
+                inquiry = _Inquiry(client, piece, self._settings.timeout, give_up, self._asked)
                 got = inquiry.run(asked, self._known_bad(asked))
+                self.reachable = inquiry.server_answers or not asked
                 answers |= {expr: join((answers[expr], new)) if expr in answers else new for expr, new in got.items()}
                 self._remember(inquiry.singled, inquiry.answered)
         return answers
@@ -117,15 +123,17 @@ class PrometheusMetrics:
 class _Inquiry:
     """One span of times for many expressions: what is still to be asked, and what has been answered."""
 
-    def __init__(self, client: Client, span: Span, timeout: float, give_up: float) -> None:
-        self._client = client
+    def __init__(
+        self, client: Client, span: Span, timeout: float, give_up: float, asked: Callable[[float, str], None]
+    ) -> None:
+        self._client, self._asked = client, asked
         self._span = span
         self._timeout = timeout
         self._give_up = give_up
         self._to_ask: deque[tuple[str, ...]] = deque()
         self._answers: dict[str, Answer] = {}
         self._splits = MAX_SPLITS
-        self._server_answers = False
+        self.server_answers = False
         self.singled: set[str] = set()
         self.answered: set[str] = set()
 
@@ -142,8 +150,14 @@ class _Inquiry:
                 late = Failed("The time for all queries together was over before this one could be asked.")
                 self._fail((group, *self._to_ask), late)
                 break
-            self._take(group, self._client.ask(merge(group), self._span, patience))
+            self._take(group, self._ask(merge(group), self._span, patience))
         return self._answers
+
+    def _ask(self, expr: str, span: Span, patience: float) -> Rows | Problem:
+        began = time.monotonic()
+        outcome = self._client.ask(expr, span, patience)
+        self._asked(time.monotonic() - began, outcome.blame.value if isinstance(outcome, Problem) else "")
+        return outcome
 
     def _patience(self, *, last: bool) -> float:
         """Seconds for the next request: never all that is left, while others wait or this one may have to be split."""
@@ -152,7 +166,7 @@ class _Inquiry:
 
     def _take(self, group: tuple[str, ...], outcome: Rows | Problem) -> None:
         if isinstance(outcome, Rows):
-            self._server_answers = True
+            self.server_answers = True
             if not outcome.warnings and self._give_rows(group, outcome):
                 return
             text = "; ".join(outcome.warnings) or "the answer does not fit the question"
@@ -162,7 +176,7 @@ class _Inquiry:
             self._to_ask.clear()
         else:
             if outcome.blame is Blame.QUERY:
-                self._server_answers = True
+                self.server_answers = True
             self._split(group, outcome.failed)
 
     def _give_rows(self, group: tuple[str, ...], outcome: Rows) -> bool:
@@ -199,13 +213,13 @@ class _Inquiry:
 
     def _up(self, group: tuple[str, ...]) -> bool:
         """Whether the server answers at all, where that decides anything: then it was these queries' fault."""
-        if self._server_answers or (len(group) == 1 and not self._to_ask):
+        if self.server_answers or (len(group) == 1 and not self._to_ask):
             return True
         patience = self._patience(last=False)
         if patience >= LEAST_PATIENCE:
             probe = Span(self._span.start, self._span.step, 1)
-            self._server_answers = isinstance(self._client.ask(PROBE, probe, patience), Rows)
-        return self._server_answers
+            self.server_answers = isinstance(self._ask(PROBE, probe, patience), Rows)
+        return self.server_answers
 
     def _fail(self, groups_: Sequence[tuple[str, ...]], failed: Failed) -> None:
         self._answers |= {expr: failed for group in groups_ for expr in group}
