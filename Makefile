@@ -36,7 +36,7 @@ lint: setup ## ruff, mypy (strict), import-linter
 	@scripts/check
 
 format: setup ## Format the code in place
-	@$(BIN)/ruff format watcher tests cluster bench && $(BIN)/ruff check --fix-only -q watcher tests cluster bench
+	@$(BIN)/ruff format watcher tests cluster bench action && $(BIN)/ruff check --fix-only -q watcher tests cluster bench action
 
 lock: setup ## Resolve the locked packages anew (hashes only)
 	@scripts/lock
