@@ -479,7 +479,7 @@ def test_an_unknown_application_is_refused_with_the_one_that_was_meant(files: Pa
     done = run("shpo", "--config", "config", "--prometheus", server)
 
     assert done.exit_code == 2
-    assert 'there is no Application "shpo": did you mean "shop"?' in done.stderr
+    assert 'there is no Application shpo: did you mean "shop"?' in done.stderr
 
 
 ABSURD: list[tuple[list[str], str]] = [
@@ -501,7 +501,7 @@ ABSURD: list[tuple[list[str], str]] = [
     (["--releases", "config/shop.yaml"], "these are no Releases"),
     (["--rules", "nothing.yaml"], "nothing.yaml:1:1: does not exist"),
     (["--rules", "config/shop.yaml"], "there is no RuleSet in config/shop.yaml"),
-    (["--namespace", "other"], 'there is no Application "shop" in the namespace other'),
+    (["--namespace", "other"], "there is no Application shop in namespace other"),
     (["--config", "elsewhere"], "elsewhere:1:1: does not exist"),
     (["--plot", "rules.pdf"], "ends with .png or .svg"),
     (["--plot", "no/such/rules.png"], "there is no directory no/such"),

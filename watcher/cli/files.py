@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from watcher.core.application import Application
     from watcher.engine.config import Config
 
 INVALID = 2
@@ -27,3 +28,24 @@ def read_files(directories: Sequence[Path]) -> Config:
             print(problem, file=sys.stderr)
         raise typer.Exit(INVALID)
     return config
+
+
+def find_application(config: Config, name: str, namespace: str) -> Application:
+    """The Application of this name, in any namespace where none is given; the command ends where it is not one."""
+    from watcher.core.units import near_miss
+
+    there = [app for app in config.applications.values() if namespace in ("", app.namespace)]
+    named = [app for app in there if app.name == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        spaces = ", ".join(sorted(app.namespace for app in named))
+        said = f"there are Applications {name} in {spaces}: say which with --namespace"
+    else:
+        known = sorted({app.name for app in there})
+        meant = near_miss(name, known)
+        where = f" in namespace {namespace}" if namespace else ""
+        cure = f'did you mean "{meant}"?' if meant else f"there is {', '.join(known) or 'none in these files'}"
+        said = f"there is no Application {name}{where}: {cure}"
+    print(f"watcher: {said}", file=sys.stderr)
+    raise typer.Exit(INVALID)

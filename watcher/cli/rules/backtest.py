@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watcher.cli.files import read_files
+from watcher.cli.files import find_application, read_files
 
 if TYPE_CHECKING:
     from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from watcher.core.rules import RuleSet
     from watcher.core.settings import Settings
     from watcher.engine.backtest import Bind, Sought
-    from watcher.engine.config import Config
 
     Numbers = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -119,7 +118,7 @@ def _subject(
         app = _made_up(name, namespace or "default", list(tried))
         return Subject(app, tried, _server(with_environment(Settings(), os.environ), prometheus))
     found = read_files(config or [DEFAULT_CONFIG])
-    app = _named(found, name, namespace)
+    app = find_application(found, name, namespace)
     used = {entry if isinstance(entry, str) else entry.rule_set for entry in app.spec.watch.rules}
     more = [name for name in tried if name not in used]
     watch = app.spec.watch.model_copy(update={"rules": [*app.spec.watch.rules, *more]})
@@ -148,22 +147,6 @@ def _end_with(problems: Iterable[object]) -> None:
         print(one, file=sys.stderr)
     if said:
         raise typer.Exit(USAGE)
-
-
-def _named(config: Config, name: str, namespace: str) -> Application:
-    from watcher.core.units import near_miss
-
-    found = [app for key, app in config.applications.items() if app.name == name and namespace in ("", key[0])]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        spaces = " or ".join(f"--namespace {app.namespace}" for app in sorted(found, key=lambda one: one.namespace))
-        raise _stop(f'several Applications are called "{name}": say {spaces}')
-    known = sorted({app.name for app in config.applications.values()})
-    meant = near_miss(name, known)
-    cure = f'did you mean "{meant}"?' if meant and meant != name else f"there are {', '.join(known) or 'none'}"
-    where = f" in the namespace {namespace}" if namespace else ""
-    raise _stop(f'there is no Application "{name}"{where}: {cure}')
 
 
 def _made_up(name: str, namespace: str, rule_sets: list[str]) -> Application:

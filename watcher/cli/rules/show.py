@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watcher.cli.files import read_files
+from watcher.cli.files import INVALID, find_application, read_files
 
 if TYPE_CHECKING:
     from watcher.core.application import Application
     from watcher.core.rules import BoundRule
-    from watcher.engine.config import Config
-
-INVALID = 2
-"""Exit status when there is nothing to show."""
 
 EPILOG = (
     "Example: watcher rules show chatbot-platform --config config/ --config rules/ --color green. "
@@ -60,9 +56,11 @@ def show(
 
     if color not in COLORS:
         meant = near_miss(color, COLORS)
-        _leave(f"{color} is no colour: " + (f'did you mean "{meant}"?' if meant else "write blue or green"))
+        cure = f'did you mean "{meant}"?' if meant else "write blue or green"
+        print(f"watcher: {color} is no colour: {cure}", file=sys.stderr)
+        raise typer.Exit(INVALID)
     files = read_files(config or [Path("/etc/watcher")])
-    app = _find(files, application, namespace)
+    app = find_application(files, application, namespace)
     rules = bind_rules(app, files.rule_sets, color, other(color), version)
     if merged:
         for line in _requests(rules):
@@ -71,27 +69,6 @@ def show(
         print(json.dumps(_json(app, rules, color), indent=2))
     else:
         print("\n".join(_text(app, rules, color)))
-
-
-def _leave(said: str) -> None:
-    print(f"watcher: {said}", file=sys.stderr)
-    raise typer.Exit(INVALID)
-
-
-def _find(files: Config, name: str, namespace: str) -> Application:
-    from watcher.core.units import near_miss
-
-    named = [app for (space, known), app in files.applications.items() if known == name and namespace in ("", space)]
-    if len(named) > 1:
-        spaces = ", ".join(sorted(app.namespace for app in named))
-        _leave(f"there are Applications {name} in {spaces}: say which with --namespace")
-    if not named:
-        there = sorted({known for space, known in files.applications if namespace in ("", space)})
-        meant = near_miss(name, there)
-        where = f" in namespace {namespace}" if namespace else ""
-        cure = f'did you mean "{meant}"?' if meant else f"there is {', '.join(there) or 'none in these files'}"
-        _leave(f"there is no Application {name}{where}: {cure}")
-    return named[0]
 
 
 def _times(app: Application, rule: BoundRule) -> list[timedelta]:
