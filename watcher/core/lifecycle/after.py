@@ -20,7 +20,7 @@ from watcher.core.lifecycle.sizing import doubts
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import preview_aside, way_back
-from watcher.core.observed import ColorView, PodView, WatchReading
+from watcher.core.observed import ColorView, WatchReading
 from watcher.core.release import Condition, Decision, Phase, RuleRecord
 from watcher.core.units import format_duration
 from watcher.core.verdict import blindness
@@ -73,7 +73,7 @@ def _sick_pods(turn: Turn) -> tuple[str, str] | None:
     the cluster, and needs no Prometheus."""
     if not turn.seen(turn.colors.to):
         return None
-    limits, pods, now = turn.watch.pods, _pods(turn), turn.now
+    limits, pods, now = turn.watch.pods, turn.pods(turn.colors.to), turn.now
     before = turn.pinned.restarts
     crashed = [(pod, max(0, pod.failures - before.get(pod.uid, 0))) for pod in pods]
     crashes = sum(count for _, count in crashed)
@@ -113,21 +113,18 @@ def _silent_since(side: ColorView) -> datetime | None:
     return max((pod.ready_changed_at for pod in side.pods if pod.ready_changed_at), default=EVER)
 
 
-def _pods(turn: Turn) -> list[PodView]:
-    """The new colour's pods, of every pair."""
-    return [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
-
-
 def _watchful(turn: Turn) -> timedelta:
     """When to look again at the latest: sooner while a pod is unready, as its time runs without any event."""
-    trouble = not turn.ready(turn.colors.to) or any(not pod.ready and not pod.deleting for pod in _pods(turn))
+    trouble = not turn.ready(turn.colors.to) or any(
+        not pod.ready and not pod.deleting for pod in turn.pods(turn.colors.to)
+    )
     return LOOK if trouble else timedelta(seconds=30)
 
 
 def _ailing(turn: Turn) -> bool:
     """Whether a limit for the pods runs right now, or nobody can tell."""
     since = turn.status.switched_at or turn.now
-    unready = (not pod.ready and not pod.deleting and pod.created_at < since for pod in _pods(turn))
+    unready = (not pod.ready and not pod.deleting and pod.created_at < since for pod in turn.pods(turn.colors.to))
     return not turn.ready(turn.colors.to) or any(unready)
 
 

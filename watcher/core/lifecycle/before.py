@@ -64,9 +64,7 @@ def pending(turn: Turn) -> Step:
     colors = Colors(from_=active, to=other(active))
     started: dict[str, Any] = {"pinned": pinned, "colors": colors, "started_at": turn.now}
     if turn.release.is_rollback_only:
-        begun = Turn(
-            turn.release.model_copy(update={"status": turn.status.model_copy(update=started)}), observed, turn.now
-        )
+        begun = turn.having(started)
         command = spec.rollback
         told = command.told() if command else ""
         return begun.go_back("manual", f"asked for {told}", by=command.by if command else "")
@@ -202,15 +200,10 @@ def _pin(turn: Turn, app: Application, active: str) -> Pinned:
     return Pinned(
         application=app,
         watcher=turn.observed.watcher,
-        replicas=_size(turn, active),
-        sizes={pair.app.spec.service: _size(pair, active) for pair in turn.pairs[1:]},
+        replicas=sizing.size_now(turn, active),
+        sizes={pair.app.spec.service: sizing.size_now(pair, active) for pair in turn.pairs[1:]},
         previous_version=called(live.version, live.images, aside=True) if live else "",
     )
-
-
-def _size(pair: Turn, color: str) -> int:
-    deployment = pair.color(color).deployment
-    return max(1, deployment.replicas) if deployment else 1
 
 
 def _closed(turn: Turn, app: Application, opening: datetime | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
+from watcher.core.application import COLORS
 from watcher.core.lifecycle.turn import Step, Turn
 from watcher.core.observed import DeploymentView
 from watcher.core.release import Condition
@@ -51,7 +52,7 @@ def difference(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:
 
 def images_of(turn: Turn) -> dict[str, dict[str, str]]:
     """What both colours run, by Deployment: what the watch rests on."""
-    sides = [pair.color(color).deployment for pair in turn.pairs for color in (turn.colors.to, turn.colors.from_)]
+    sides = [pair.color(color).deployment for pair in turn.pairs for color in COLORS]
     return {found.name: dict(found.images) for found in sides if found}
 
 

@@ -165,8 +165,7 @@ def _not_yet(pair: Turn, sized: sizing.Holding) -> Step:
 
 def _pin_watch(turn: Turn) -> Pinned:
     """What the watch is held to from the first flip on."""
-    pods = [pod for pair in turn.pairs for pod in pair.color(turn.colors.to).pods]
-    restarts = {pod.uid: pod.failures for pod in pods if pod.failures}
+    restarts = turn.failures(turn.colors.to)
     pinned = sizing.sized(turn, [sizing.live_size(pair) for pair in turn.pairs])
     return pinned.model_copy(update={"rules": turn.observed.rules, "restarts": restarts, "images": images_of(turn)})
 
@@ -335,8 +334,8 @@ def _read_back(turn: Turn, target: str) -> Step:
         f"Rolled back from {left} ({gone}) to {target}{whole}: {why}; "
         f"traffic returned {seconds:.1f} s after the verdict."
     )
-    previews = [(pair.app.spec.preview, pair) for pair in turn.pairs]
-    effects = [PointPreview(preview.service, left) for preview, _ in previews if preview]
+    previews = [pair.app.spec.preview for pair in turn.pairs]
+    effects = [PointPreview(preview.service, left) for preview in previews if preview]
     return turn.end(
         Phase.ROLLED_BACK,
         turn.status.reason,

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from watcher.core.application import COLORS, Application, other
 from watcher.core.effects import Tell
 from watcher.core.images import called
+from watcher.core.lifecycle.changed import images_of
+from watcher.core.lifecycle.sizing import size_now
 from watcher.core.lifecycle.turn import RETRY, Step, Turn
 from watcher.core.observed import ServiceView
 from watcher.core.release import FOREIGN, Colors, Command, Flip, ForeignFlip, Phase, Pinned, Release
@@ -101,10 +103,7 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
     left = turn.color(other(found.to)).deployment
     observes = app.spec.foreign_flips != "enforce"
     rules = tuple(r.model_copy(update={"mode": "observe"}) if observes else r for r in observed.rules)
-    sizes = {pair.app.spec.service: _size(pair, found.to) for pair in turn.pairs}
-    pods = [pod for pair in turn.pairs for pod in pair.color(found.to).pods]
-    sides = [pair.color(color).deployment for pair in turn.pairs for color in COLORS]
-    images = {deployment.name: dict(deployment.images) for deployment in sides if deployment}
+    sizes = {pair.app.spec.service: size_now(pair, found.to) for pair in turn.pairs}
     pinned = Pinned(
         application=app,
         watcher=observed.watcher,
@@ -112,8 +111,8 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
         replicas=sizes.pop(app.spec.service),
         sizes=sizes,
         previous_version=called(left.version, left.images, aside=True) if left else "",
-        restarts={pod.uid: pod.failures for pod in pods if pod.failures},
-        images=images,
+        restarts=turn.failures(found.to),
+        images=images_of(turn),
     )
     moved = [pair.app.spec.service for pair in turn.pairs if pair.selected == found.to]
     flips = tuple(
@@ -131,11 +130,6 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
         switched_at=found.at,
         watch_until=found.at + app.spec.watch.duration,
     )
-
-
-def _size(pair: Turn, color: str) -> int:
-    deployment = pair.color(color).deployment
-    return max(1, deployment.replicas) if deployment else 1
 
 
 def told(app: Application, found: ForeignFlip) -> str:

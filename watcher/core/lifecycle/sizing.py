@@ -46,11 +46,16 @@ class Holding:
     """New pods were just asked for."""
 
 
-def size(pair: Turn, color: str, replicas: int | None = None) -> int:
+def size_now(pair: Turn, color: str, unknown: int = 1) -> int:
+    """How many pods the pair's colour is sized to, one at least; `unknown` where it has no Deployment."""
+    deployment = pair.color(color).deployment
+    return max(1, deployment.replicas) if deployment else unknown
+
+
+def size(pair: Turn, color: str) -> int:
     """How many pods the pair's colour is to have: as many as the other one, within what its autoscaler allows."""
-    wanted = pair.replicas if replicas is None else replicas
     scaler = pair.color(color).scaler
-    return min(wanted, scaler.maximum) if scaler else wanted
+    return min(pair.replicas, scaler.maximum) if scaler else pair.replicas
 
 
 def insisted(pair: Turn, color: str) -> int:
@@ -165,8 +170,7 @@ def doubts(turn: Turn) -> list[Effect]:
 
 def live_size(pair: Turn) -> int:
     """The size of the pair's colour that serves, right now."""
-    live = pair.color(pair.colors.from_).deployment
-    return max(1, live.replicas) if live else pair.replicas
+    return size_now(pair, pair.colors.from_, pair.replicas)
 
 
 def sized(turn: Turn, sizes: list[int]) -> Pinned:

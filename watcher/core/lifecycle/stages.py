@@ -204,13 +204,8 @@ def _failed(
         evidence["alsoFailed"] = {record.id: why for (_, record), why in zip(failed[1:], whys[1:], strict=True)}
     also = "".join(f"; {record.id}: {why}" for (_, record), why in zip(failed[1:], whys[1:], strict=True))
     if turn.status.switched_at:
-        kept = Turn(
-            turn.release.model_copy(update={"status": turn.status.model_copy(update={"checks": checks})}),
-            turn.observed,
-            turn.now,
-        )
         told = f"check {first.id} failed: {whys[0]}{also}{cancelled}"
-        return kept.go_back(f"check/{first.id}", told, evidence=evidence)
+        return turn.having({"checks": checks}).go_back(f"check/{first.id}", told, evidence=evidence)
     kind, reason = ("Hook", "HookFailed") if failed[0][0].target == "hook" else ("Check", "TestsFailed")
     message = (
         f"{kind} {first.id} of {turn.version} failed: {whys[0]}{also}{cancelled}. "

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from watcher.core.application import Application, Watch
 from watcher.core.effects import CancelChecks, Effect, Tell, Wake
 from watcher.core.images import called
-from watcher.core.observed import ColorView, Observed, PairView, ServiceView
+from watcher.core.observed import ColorView, Observed, PairView, PodView, ServiceView
 from watcher.core.release import Colors, Condition, Decision, Flip, Keep, Phase, Pinned, Release, Status
 from watcher.core.units import format_duration
 
@@ -100,6 +100,14 @@ class Turn:
 
     def color(self, color: str) -> ColorView:
         return self._view.colors.get(color) or ColorView(color, None)
+
+    def pods(self, color: str) -> list[PodView]:
+        """The colour's pods, of every pair."""
+        return [pod for pair in self.pairs for pod in pair.color(color).pods]
+
+    def failures(self, color: str) -> dict[str, int]:
+        """How often the colour's containers failed so far, by pod (uid), where not zero."""
+        return {pod.uid: pod.failures for pod in self.pods(color) if pod.failures}
 
     def seen(self, color: str) -> bool:
         """Whether the colour could be looked at, in every pair: what was not seen is neither ready nor dead."""
