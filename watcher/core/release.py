@@ -85,6 +85,10 @@ class Command(Part):
     def evidence(self) -> dict[str, object]:
         return {"by": self.by, "why": self.reason}
 
+    def news(self, name: str) -> str:
+        """The key under which the command of this name is told."""
+        return f"command/{name}/{int(self.at.timestamp())}" if self.at else f"command/{name}"
+
     def told(self) -> str:
         """`by pipeline/4711 (bad answers)`, for messages."""
         return f"by {self.by or 'an unnamed caller'}" + (f" ({self.reason})" if self.reason else "")
@@ -158,6 +162,20 @@ class Flip(Part):
         it tells whether this very flip happened, whoever moved the selector since.
         """
         return f"{uid}/{self.index}"
+
+    @property
+    def news(self) -> str:
+        """The key under which the flip is told."""
+        return f"flip/{self.index}"
+
+    def evidence(self) -> dict[str, object]:
+        return {
+            "service": self.service,
+            "from": self.from_,
+            "to": self.to,
+            "at": self.at.isoformat(),
+            "reason": self.reason,
+        }
 
 
 class CheckRecord(Part):

@@ -138,23 +138,21 @@ def _commands(release: Release) -> Iterator[Entry]:
         command = getattr(release.spec, name)
         if command is None:
             continue
-        at = f"/{int(command.at.timestamp())}" if command.at else ""
         evidence = {"why": command.reason} if command.reason else {}
-        yield Entry("command", command.at, command.by or UNNAMED, f"{said}.", evidence, f"command/{name}{at}")
+        yield Entry("command", command.at, command.by or UNNAMED, f"{said}.", evidence, command.news(name))
 
 
 def _flip(release: Release, flip: Flip, marks: Collection[str]) -> Entry:
-    key = f"flip/{flip.index}"
     several = len({one.service for one in release.status.flips}) > 1
     whose = f" of Service {flip.service}" if several else ""
     message = f"Traffic{whose} moved from {flip.from_} to {flip.to} ({flip.reason})."
     evidence = {"service": flip.service} if flip.service else {}
     if flip.reason == FOREIGN:
         by = release.spec.foreign_flip.by if release.spec.foreign_flip else ""
-        return Entry("flip", flip.at, by or UNNAMED, message, evidence, key)
+        return Entry("flip", flip.at, by or UNNAMED, message, evidence, flip.news)
     own = flip.mark(release.uid)
     evidence |= {"mark": own} | ({"onService": "carried by the Service"} if own in marks else {})
-    return Entry("flip", flip.at, WATCHER, message, evidence, key)
+    return Entry("flip", flip.at, WATCHER, message, evidence, flip.news)
 
 
 def _check(release: Release, check: CheckRecord) -> Entry:

@@ -190,8 +190,7 @@ def _switched(turn: Turn, intent: Flip) -> Step:
     flips = (*turn.status.flips, flip)
     told = f"moved from {flip.from_} ({turn.previous_version}) to {flip.to} ({turn.version_aside})."
     said = f"Traffic{turn.of(flip).whose} {told}"
-    evidence = {"service": flip.service, "from": flip.from_, "to": flip.to, "at": flip.at.isoformat()}
-    tell = Tell(f"flip/{flip.index}", "Switched", said, evidence=evidence)
+    tell = Tell(flip.news, "Switched", said, evidence=flip.evidence())
     release, effects = turn.stay(tell, message=said, reason="", intent=None, flips=flips, wake=timedelta(0))
     if any(pair.expected != flip.to for pair in Turn(release, turn.observed, turn.now).pairs):
         return release, effects
@@ -297,14 +296,7 @@ def _flipped_back(turn: Turn, intent: Flip) -> Step:
     decided = turn.status.rollback.at if turn.status.rollback else turn.now
     seconds = max(0.0, (flip.at - decided).total_seconds())
     told = f"Traffic{turn.of(flip).whose} is back on {flip.to}, {seconds:.1f} s after the verdict."
-    evidence = {
-        "service": flip.service,
-        "from": flip.from_,
-        "to": flip.to,
-        "at": flip.at.isoformat(),
-        "reason": flip.reason,
-    }
-    tell = Tell(f"flip/{flip.index}", "SwitchedBack", told, "warning", evidence)
+    tell = Tell(flip.news, "SwitchedBack", told, "warning", flip.evidence())
     release, effects = turn.stay(tell, message=told, intent=None, flips=(*turn.status.flips, flip), wake=timedelta(0))
     after = Turn(release, turn.observed, turn.now)
     if after.moved and not _left(after, flip.to):

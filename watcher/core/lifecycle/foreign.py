@@ -142,9 +142,8 @@ def news(release: Release, flip: Flip) -> Tell:
     """A flip that was not ours, told as what it is."""
     found, pinned = release.spec.foreign_flip, release.status.pinned
     by = found.by if found else ""
-    evidence = {"from": flip.from_, "to": flip.to, "at": flip.at.isoformat(), "by": by, "reason": flip.reason}
     message = told(pinned.application, found) if found and pinned else f"Somebody moved traffic to {flip.to}"
-    return Tell(f"flip/{flip.index}", "ForeignFlip", f"{message}.", "warning", evidence)
+    return Tell(flip.news, "ForeignFlip", f"{message}.", "warning", {**flip.evidence(), "by": by})
 
 
 def give_way(turn: Turn) -> Step | None:

@@ -53,18 +53,12 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
                 continue
             back = status.rollback is not None and flip.reason == status.rollback.code
             yield Tell(
-                f"flip/{flip.index}",
+                flip.news,
                 "SwitchedBack" if back else "Switched",
                 f"Traffic{f' of Service {flip.service}' if several else ''} moved from {flip.from_} to {flip.to} "
                 f"({flip.reason}).",
                 "warning" if back else "info",
-                {
-                    "service": flip.service,
-                    "from": flip.from_,
-                    "to": flip.to,
-                    "at": flip.at.isoformat(),
-                    "reason": flip.reason,
-                },
+                flip.evidence(),
             )
     if status.rollback and now - status.rollback.at < NEWS:
         told = f"Rolling back: {status.rollback.message}."
@@ -85,9 +79,7 @@ def _commands(release: Release, now: datetime) -> Iterator[Tell]:
             continue
         since = command.at or release.status.ended_at
         if since is None or now - since < NEWS:
-            at = f"/{int(command.at.timestamp())}" if command.at else ""
-            evidence = {"by": command.by, "why": command.reason}
-            yield Tell(f"command/{name}{at}", reason, f"{said} {command.told()}.", "info", evidence)
+            yield Tell(command.news(name), reason, f"{said} {command.told()}.", "info", command.evidence())
 
 
 def _decided_by(status: Status, decision: Decision) -> dict[str, object]:
