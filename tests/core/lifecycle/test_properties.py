@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.core.lifecycle.story import document, merged
-from tests.core.lifecycle.world import NEW, OLD, RULE, START, application, release, report, rule
+from tests.core.lifecycle.world import ALSO, NEW, OLD, RULE, START, application, release, report, rule
 from watcher.core.effects import SwapSelector
 from watcher.core.evaluation import Outcome
 from watcher.core.lifecycle import step
@@ -18,36 +18,47 @@ from watcher.core.observed import (
     ColorView,
     ContainerView,
     DeploymentView,
+    Held,
     Observed,
     Other,
+    PairView,
     PodView,
+    ScalerView,
     ServiceView,
     WatchReading,
 )
 from watcher.core.release import (
+    FOREIGN,
     CheckRecord,
     Colors,
     Command,
     Condition,
     Decision,
     Flip,
+    ForeignFlip,
     Keep,
     Phase,
     Pinned,
+    Progress,
     Release,
     RuleRecord,
+    RunningCheck,
     Status,
     from_json,
     status_json,
     status_patch,
 )
 
+HOOK = {"http": {"url": "http://hooks.example/told"}}
+HOOKS = ("preDeploy", "preSwitch", "postSwitch", "postRollback", "onFailure")
 APPLICATIONS = [
     application(),
     application(tests={}, preview=None, approval="beforeSwitch"),
     application(watch={"duration": "60s", "interval": "10s", "onInconclusive": "rollback"}),
     application(windows=[{"days": ["sun"], "from": "23:00", "to": "01:00", "timezone": "Europe/Berlin"}]),
     application(freezes=[{"from": "2026-01-01", "to": "9999-12-31"}]),
+    application(also=[ALSO], whileRunning="queue"),
+    application(foreignFlips="enforce", hooks={point: [HOOK] for point in HOOKS}),
 ]
 MINUTES = st.integers(-7200, 7200).map(lambda seconds: START + timedelta(seconds=seconds))
 COLOR = st.sampled_from(["blue", "green"])
@@ -69,8 +80,13 @@ def tuples(strategy: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy
     return st.lists(strategy, max_size=most).map(tuple)
 
 
-FLIPS = made(Flip, index=st.integers(1, 3), from_=COLOR, to=COLOR, reason=TEXT, at=MINUTES)
+SERVICE = st.sampled_from([None, "chatbot-platform", "worker", "stranger"])
+FLIPS = made(
+    Flip, index=st.integers(1, 3), from_=COLOR, to=COLOR, reason=TEXT | st.just(FOREIGN), at=MINUTES, service=SERVICE
+)
 CHECK_IDS = st.sampled_from(["smoke/0/preview", "verification/chat/preview", "health/0/preview", "live/0/live"])
+RUNNING = made(RunningCheck, id=CHECK_IDS, since=MINUTES, tries=COUNT, last=TEXT)
+SCALER_NAMES = st.sampled_from(["chatbot-green", "chatbot-blue"])
 CONDITIONS = made(
     Condition,
     type=st.sampled_from(["NeedsAttention", "WayBackLost", "Blind"]),
@@ -106,6 +122,11 @@ STATUSES = made(
     rules_at=maybe(MINUTES),
     watch_until=maybe(MINUTES),
     extended=st.booleans(),
+    progress=maybe(made(Progress, stage=st.just("smoke"), done=COUNT, of=COUNT, running=tuples(RUNNING), at=MINUTES)),
+    would=maybe(made(Decision, code=TEXT, message=TEXT, at=MINUTES, by=TEXT)),
+    left=maybe(ANY_COLOR),
+    held=tuples(SCALER_NAMES),
+    evidence=st.dictionaries(TEXT, TEXT, max_size=2),
     conditions=tuples(CONDITIONS),
     keep=maybe(made(Keep, color=COLOR, deployment=st.just("chatbot-blue"), until=MINUTES, done=st.booleans())),
     rejected=st.sampled_from([{}, {"chat": NEW}]),
@@ -117,6 +138,9 @@ STATUSES = made(
             replicas=st.integers(1, 4),
             previous_version=TEXT,
             restarts=st.sampled_from([{}, {"u0": 2}]),
+            watcher=TEXT,
+            sizes=st.dictionaries(st.just("worker"), st.integers(1, 4)),
+            images=st.dictionaries(st.just("chatbot-green"), st.just({"chat": NEW})),
         )
     ),
 )
@@ -158,8 +182,20 @@ DEPLOYMENTS = st.builds(
 )
 
 
+SCALERS = st.builds(
+    ScalerView,
+    name=SCALER_NAMES,
+    minimum=COUNT,
+    maximum=COUNT,
+    held=maybe(st.builds(Held, before=COUNT, to=COUNT)),
+    owner=TEXT,
+)
+
+
 def side(color: str) -> st.SearchStrategy[ColorView]:
-    return st.builds(ColorView, st.just(color), maybe(DEPLOYMENTS), tuples(PODS), maybe(COUNT))
+    return st.builds(
+        ColorView, st.just(color), maybe(DEPLOYMENTS), tuples(PODS), maybe(COUNT), maybe(SCALERS), maybe(MINUTES)
+    )
 
 
 SERVICES = st.builds(
@@ -170,7 +206,10 @@ SERVICES = st.builds(
     selector=ANY_COLOR.map(lambda color: {"color": color}) | st.just({}),
     mark=st.sampled_from(["", "u1/1", "u1/2", "u2/1"]),
     marked_at=maybe(MINUTES),
+    marked_to=ANY_COLOR,
+    by=TEXT,
 )
+SIDES = st.fixed_dictionaries({}, optional={"blue": side("blue"), "green": side("green")})
 OTHERS = st.builds(
     Other,
     name=st.sampled_from(["a", "z"]),
@@ -178,6 +217,8 @@ OTHERS = st.builds(
     created_at=MINUTES,
     images=st.sampled_from([{"chat": NEW}, {}]),
     ended_at=maybe(MINUTES),
+    foreign=st.booleans(),
+    gives_way=st.booleans(),
 )
 READINGS = st.builds(
     WatchReading,
@@ -196,7 +237,10 @@ OBSERVED = st.builds(
     service=maybe(SERVICES),
     service_known=st.booleans(),
     preview=maybe(SERVICES),
-    colors=st.fixed_dictionaries({}, optional={"blue": side("blue"), "green": side("green")}),
+    colors=SIDES,
+    also=tuples(st.builds(PairView, service=maybe(SERVICES), preview=maybe(SERVICES), colors=SIDES), 1),
+    scalers_known=st.booleans(),
+    removed=st.booleans(),
     checks=st.dictionaries(
         CHECK_IDS, st.builds(CheckResult, ok=st.booleans(), message=TEXT, output=TEXT, running=st.booleans())
     ),
@@ -213,6 +257,7 @@ RELEASES = st.builds(
             "approve": COMMANDS,
             "pause": COMMANDS,
             "resume": COMMANDS,
+            "foreign_flip": maybe(made(ForeignFlip, from_=ANY_COLOR, to=COLOR, at=MINUTES, by=TEXT)),
             "abort": COMMANDS,
             "rollback": COMMANDS,
             "override_window": COMMANDS,
@@ -244,7 +289,9 @@ def test_no_flip_is_ever_asked_for_without_its_intent_and_an_endpoint_that_is_re
     new, effects = step(asked, observed, now)
     for swap in (effect for effect in effects if isinstance(effect, SwapSelector)):
         assert new.status.intent == swap.flip
-        assert observed.colors[swap.flip.to].ready > 0
+        assert new.status.pinned
+        index = [app.spec.service for app in new.status.pinned.application.pairs].index(swap.service)
+        assert observed.pair(index).colors[swap.flip.to].ready > 0
         assert asked.phase in (Phase.SWITCHING, Phase.ROLLING_BACK)
 
 
