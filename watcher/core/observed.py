@@ -11,6 +11,7 @@ from datetime import datetime
 
 from watcher.core.application import Application
 from watcher.core.evaluation import RuleReport
+from watcher.core.release import Phase, Release
 from watcher.core.rules import BoundRule
 
 
@@ -202,6 +203,25 @@ class Other:
     """It was there for a flip that somebody else made."""
     gives_way: bool = False
     """It only observes such a flip, and ends when another Release begins."""
+
+    @classmethod
+    def of(cls, release: Release) -> Other:
+        return cls(
+            name=release.name,
+            phase=release.phase.value,
+            created_at=release.created_at,
+            images=release.status.rejected or release.spec.images,
+            ended_at=release.status.ended_at,
+            foreign=release.spec.foreign_flip is not None,
+            gives_way=release.observes and release.phase is not Phase.ROLLING_BACK,
+        )
+
+    @property
+    def proves(self) -> bool:
+        """Whether its end says how good its images are: one that was refused says nothing of them, nor does a watch of
+        what somebody else made live."""
+        good = self.phase == Phase.COMPLETED and not self.foreign
+        return self.ended_at is not None and (good or self.phase == Phase.ROLLED_BACK)
 
     @property
     def running(self) -> bool:

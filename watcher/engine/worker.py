@@ -321,15 +321,7 @@ class Workers:
 
     def _others(self, release: Release) -> tuple[Other, ...]:
         return tuple(
-            Other(
-                name=r.name,
-                phase=r.phase.value,
-                created_at=r.created_at,
-                images=r.status.rejected or r.spec.images,
-                ended_at=r.status.ended_at,
-                foreign=r.spec.foreign_flip is not None,
-                gives_way=r.observes and r.phase is not Phase.ROLLING_BACK,
-            )
+            Other.of(r)
             for r in self._caches.releases(release.namespace)
             if r.spec.application == release.spec.application and r.name != release.name
         )
@@ -369,14 +361,7 @@ class Workers:
         service: Mapping[str, str] | None = None
         if pinned and self._caches.synced(release.namespace):
             found = self._caches.world(pinned.application).service
-            if found is not None:
-                service = {
-                    "apiVersion": "v1",
-                    "kind": "Service",
-                    "name": found.view.name,
-                    "namespace": release.namespace,
-                    "uid": found.view.uid,
-                }
+            service = found.reference(release.namespace) if found else None
         self._teller.tell(release, tell, self._clock.now(), service)
 
     def _scale(self, release: Release, app: Application, effect: Scale) -> None:

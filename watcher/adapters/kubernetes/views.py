@@ -70,6 +70,16 @@ class Service:
     ports: tuple[Port, ...]
     annotated: bool
 
+    def reference(self, namespace: str) -> dict[str, str]:
+        """What an Event names it by."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "name": self.view.name,
+            "namespace": namespace,
+            "uid": self.view.uid,
+        }
+
 
 def parse_time(text: str | None) -> datetime | None:
     """An RFC 3339 time as an aware UTC datetime."""

@@ -7,11 +7,12 @@ a hook that is still to be called.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from watcher.core.images import within
 from watcher.core.lifecycle.ended import HEARD, TOO_OLD
+from watcher.core.observed import Other
 from watcher.core.release import Phase, Release
 
 
@@ -32,17 +33,11 @@ def _needed(ended: Sequence[Release]) -> Iterator[Release]:
     yield from [r for r in ended if r.phase is Phase.COMPLETED][-1:]
     yield from [r for r in ended if r.phase is Phase.ROLLED_BACK][-1:]
     yield from [r for r in ended if r.knows_live][-1:]
-    lives = [
-        r for r in ended if r.phase is Phase.ROLLED_BACK or (r.phase is Phase.COMPLETED and not r.spec.foreign_flip)
-    ]
-    for release in lives:
-        if release.phase is Phase.ROLLED_BACK:
+    lives = [(release, life) for release in ended if (life := Other.of(release)).proves]
+    for _, life in lives:
+        if life.phase == Phase.ROLLED_BACK:
             # The last word on its images: this very Release, or a later one that says that they are good after all.
-            yield [r for r in lives if within(_images(release), _images(r))][-1]
-
-
-def _images(release: Release) -> Mapping[str, str]:
-    return release.status.rejected or release.spec.images
+            yield [release for release, other in lives if within(life.images, other.images)][-1]
 
 
 def _unfinished(release: Release, now: datetime) -> bool:
