@@ -250,3 +250,9 @@ class Application(Model):
 def other(color: str) -> Color:
     """The opposite colour."""
     return "green" if color == "blue" else "blue"
+
+
+def by_hand(namespace: str, service: str, key: str, color: str) -> str:
+    """The command with which a person has a Service select a colour, whatever the watcher does."""
+    patch = f'{{"spec":{{"selector":{{"{key}":"{color}"}}}}}}'
+    return f"kubectl patch service {service} -n {namespace} -p '{patch}'"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from watcher.core.application import COLORS, Application, other
+from watcher.core.application import COLORS, Application, by_hand, other
 from watcher.core.models import API_VERSION
 from watcher.core.units import Invalid, near_miss
 
@@ -94,12 +94,9 @@ def sketch(survey: Survey, name: str, key: str = "color") -> Application:
         cure = f'did you mean "{meant}"?' if meant else f"the Services there are: {known}"
         raise Invalid(f"there is no Service {name} in namespace {survey.namespace}", cure)
     if service.selector.get(key) not in COLORS:
-        patch = (
-            f"""kubectl patch service {name} -n {survey.namespace} -p '{{"spec":{{"selector":{{"{key}":"blue"}}}}}}'"""
-        )
         raise Invalid(
             f"Service {name} selects no {key}: it has {_pairs(service.selector) or 'no selector'}",
-            f"label the pods of both Deployments with {key}, then: {patch}",
+            f"label the pods of both Deployments with {key}, then: {by_hand(survey.namespace, name, key, 'blue')}",
         )
     base = {label: value for label, value in service.selector.items() if label != key}
     colors: dict[str, dict[str, str]] = {}

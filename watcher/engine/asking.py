@@ -15,9 +15,9 @@ from typing import Any
 
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes.hands import Hands
-from watcher.core.release import ASKED, Release
+from watcher.core.models import API_VERSION
+from watcher.core.release import ASKED, KIND, Release
 
-API_VERSION = "watcher.bluegreen.dev/v1alpha1"
 LONGEST_STEM = 50
 """What is left of an Application's name in that of a Release, so that the whole stays a DNS label."""
 
@@ -140,7 +140,7 @@ def _create(
         metadata |= {"name": name, "annotations": {ASKED + digest: done}}
     else:
         metadata["generateName"] = f"{application}-{infix}"
-    body = {"apiVersion": API_VERSION, "kind": "Release", "metadata": metadata, "spec": spec}
+    body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
     try:
         return hands.create_release(namespace, body), True
     except Conflict:

@@ -21,9 +21,10 @@ from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.connection import AlreadyExists
 from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.core.application import Application
-from watcher.core.lifecycle.foreign import Moved, Seen, busy, moved_outside
+from watcher.core.lifecycle.foreign import Moved, Seen, busy, left_alone, moved_outside
 from watcher.core.lifecycle.history import surplus
-from watcher.core.release import GROUP, KIND, VERSION, Release
+from watcher.core.models import API_VERSION
+from watcher.core.release import KIND, Release
 from watcher.engine.clock import Clock
 
 log = structlog.get_logger(__name__)
@@ -130,7 +131,7 @@ class Lookout:
                 {"version": deployment.version} if deployment.version else {}
             )
         body = {
-            "apiVersion": f"{GROUP}/{VERSION}",
+            "apiVersion": API_VERSION,
             "kind": KIND,
             "metadata": {"name": name, "namespace": app.namespace},
             "spec": spec,
@@ -153,23 +154,8 @@ class Lookout:
         if self._told.get(key) == seen:
             return
         self._told[key] = seen
-        label = f"{app.spec.selector_key}={moved.to or '(nothing)'}"
-        who = f"Somebody ({service.view.by})" if service.view.by else "Somebody"
-        message = f"{who} moved the selector of Service {app.spec.service} from {moved.from_} to {label}."
-        if not moved.is_flip:
-            patch = f'{{"spec":{{"selector":{{"{app.spec.selector_key}":"{moved.from_}"}}}}}}'
-            message += (
-                f" Neither colour is selected alone; put it right with: "
-                f"kubectl -n {app.namespace} patch service {app.spec.service} -p '{patch}'"
-            )
-        reason = "ForeignFlip" if moved.is_flip else "NoActiveColor"
+        reason, message = left_alone(app, service.view, moved)
         log.warning(message, application=app.name, namespace=app.namespace, reason=reason)
-        about = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "name": service.view.name,
-            "namespace": app.namespace,
-            "uid": service.view.uid,
-        }
+        about = service.reference(app.namespace)
         told = f"moved/{service.view.mark}/{moved.to}"
         self._hands.event(Event(about, told, reason, message, "Warning", self._clock.now()))

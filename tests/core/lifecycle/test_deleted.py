@@ -39,3 +39,5 @@ def test_a_switch_that_is_deleted_half_way_leaves_different_colours_and_says_so(
     tell = deleted(half_way().release)
     assert tell.severity == "critical"
     assert "some of its Services select green and some blue" in tell.message
+    patch = '{"spec":{"selector":{"color":"COLOR"}}}'
+    assert f"kubectl patch service NAME -n prod -p '{patch}'" in tell.message

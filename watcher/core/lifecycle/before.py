@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.core.application import COLORS, Application, other
+from watcher.core.application import COLORS, Application, by_hand, other
 from watcher.core.effects import Deploy, FetchLogs, PointPreview, Wake
 from watcher.core.images import called, within
 from watcher.core.lifecycle import sizing
@@ -183,15 +183,8 @@ def _quarantined_target(turn: Turn, target: str) -> tuple[str, str] | None:
 
 
 def _last_life(others: Sequence[Other], images: Mapping[str, str]) -> Other | None:
-    """The Release in which these images last came to a good or a bad end; one that was refused proves nothing, nor does
-    a watch of what somebody else made live."""
-    lives = [
-        (o.ended_at, o)
-        for o in others
-        if o.ended_at
-        and (o.phase == Phase.ROLLED_BACK or (o.phase == Phase.COMPLETED and not o.foreign))
-        and within(images, o.images)
-    ]
+    """The Release in which these images last came to a good or a bad end."""
+    lives = [(o.ended_at, o) for o in others if o.ended_at and o.proves and within(images, o.images)]
     return max(lives, key=lambda life: (life[0], life[1].name))[1] if lives else None
 
 
@@ -238,8 +231,7 @@ def superseded(turn: Turn) -> Step:
         f"{pair.selected or '(nothing)'}, {pair.expected} was expected. The Release ends and leaves it there."
     )
     if pair.selected not in COLORS:
-        patch = f'{{"spec":{{"selector":{{"{spec.selector_key}":"{pair.expected}"}}}}}}'
-        cure = f"kubectl patch service {spec.service} -n {turn.release.namespace} -p '{patch}'"
+        cure = by_hand(turn.release.namespace, spec.service, spec.selector_key, pair.expected)
         message += f" That is neither colour alone; put it right with: {cure}"
     evidence: dict[str, object] = {"service": spec.service, "selected": pair.selected, "expected": pair.expected}
     return turn.end(

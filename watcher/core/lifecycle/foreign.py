@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from watcher.core.application import COLORS, Application, other
+from watcher.core.application import COLORS, Application, by_hand, other
 from watcher.core.effects import Tell
 from watcher.core.images import called
 from watcher.core.lifecycle.changed import images_of
@@ -82,6 +82,16 @@ def _expected(service: ServiceView, releases: Iterable[Release], seen: Seen | No
     return seen.color if seen and seen.mark == service.mark else ""
 
 
+def left_alone(app: Application, service: ServiceView, moved: Moved) -> tuple[str, str]:
+    """What is said of a move that gets no Release of its own: a word and a message."""
+    key, name = app.spec.selector_key, app.spec.service
+    message = f"{_moved_by(service.by, name, moved.from_)} {key}={moved.to or '(nothing)'}."
+    if moved.is_flip:
+        return "ForeignFlip", message
+    cure = by_hand(app.namespace, name, key, moved.from_)
+    return "NoActiveColor", f"{message} Neither colour is selected alone; put it right with: {cure}"
+
+
 def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
     """Begin the watch of a foreign flip: it counts as made, and what it left is the way back."""
     observed = turn.observed
@@ -134,8 +144,12 @@ def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
 
 def told(app: Application, found: ForeignFlip) -> str:
     """What happened, as the beginning of a sentence."""
-    who = f"Somebody ({found.by})" if found.by else "Somebody"
-    return f"{who} moved the selector of Service {app.spec.service} from {found.from_} to {found.to}"
+    return f"{_moved_by(found.by, app.spec.service, found.from_)} {found.to}"
+
+
+def _moved_by(by: str, service: str, from_: str) -> str:
+    who = f"Somebody ({by})" if by else "Somebody"
+    return f"{who} moved the selector of Service {service} from {from_} to"
 
 
 def news(release: Release, flip: Flip) -> Tell:

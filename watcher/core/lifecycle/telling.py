@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Literal
 
+from watcher.core.application import by_hand
 from watcher.core.effects import Tell
 from watcher.core.lifecycle import foreign
 from watcher.core.release import FOREIGN, Condition, Decision, Phase, Release, Status
@@ -112,10 +113,12 @@ def deleted(release: Release) -> Tell:
     said = f"Release {release.name} was deleted while it was {release.phase.value}"
     if colors is None:
         return Tell("deleted", "ReleaseDeleted", f"{said}: {version} is not released.", "warning")
-    if release.phase is Phase.SWITCHING and release.traffic_moved:
+    pinned = release.status.pinned
+    if release.phase is Phase.SWITCHING and release.traffic_moved and pinned:
+        cure = by_hand(release.namespace, "NAME", pinned.application.spec.selector_key, "COLOR")
         message = (
             f"{said}: some of its Services select {colors.to} and some {colors.from_}. "
-            f"Let them select the same one: kubectl patch service NAME -n {release.namespace}"
+            f"Let them select the same one: {cure}"
         )
         return Tell("deleted", "ReleaseDeleted", message, "critical")
     if not release.traffic_moved:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
-from watcher.core.application import Application, Watch
+from watcher.core.application import Application, Watch, by_hand
 from watcher.core.effects import CancelChecks, Effect, Tell, Wake
 from watcher.core.images import called
 from watcher.core.observed import ColorView, Observed, PairView, PodView, ServiceView
@@ -155,8 +155,7 @@ class Turn:
         if len({pair.selected for pair in found}) < 2:
             return ""
         said = ", ".join(f"{pair.app.spec.service} {pair.selected or '(nothing)'}" for pair in found)
-        patch = f'{{"spec":{{"selector":{{"{self.app.spec.selector_key}":"COLOR"}}}}}}'
-        cure = f"kubectl patch service NAME -n {self.release.namespace} -p '{patch}'"
+        cure = by_hand(self.release.namespace, "NAME", self.app.spec.selector_key, "COLOR")
         return f"The Services select different colours: {said}. Let them select the same one: {cure}"
 
     @property
