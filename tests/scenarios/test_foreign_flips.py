@@ -113,5 +113,5 @@ def test_a_selector_that_selects_neither_colour_is_shouted_about(small: Callable
 
     stage.wait_for(lambda: bool(told()), "the Event")
     assert "color=purple" in told()[0]
-    assert "kubectl -n" in told()[0]
+    assert "kubectl patch service" in told()[0]
     assert foreign(stage) == []

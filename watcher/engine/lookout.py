@@ -154,8 +154,7 @@ class Lookout:
         if self._told.get(key) == seen:
             return
         self._told[key] = seen
-        reason, message = left_alone(app, service.view, moved)
-        log.warning(message, application=app.name, namespace=app.namespace, reason=reason)
+        tell = left_alone(app, service.view, moved)
+        log.warning(tell.message, application=app.name, namespace=app.namespace, reason=tell.reason)
         about = service.reference(app.namespace)
-        told = f"moved/{service.view.mark}/{moved.to}"
-        self._hands.event(Event(about, told, reason, message, "Warning", self._clock.now()))
+        self._hands.event(Event(about, tell.key, tell.reason, tell.message, "Warning", self._clock.now()))

@@ -82,14 +82,16 @@ def _expected(service: ServiceView, releases: Iterable[Release], seen: Seen | No
     return seen.color if seen and seen.mark == service.mark else ""
 
 
-def left_alone(app: Application, service: ServiceView, moved: Moved) -> tuple[str, str]:
-    """What is said of a move that gets no Release of its own: a word and a message."""
+def left_alone(app: Application, service: ServiceView, moved: Moved) -> Tell:
+    """What is told of a move that gets no Release of its own."""
     key, name = app.spec.selector_key, app.spec.service
     message = f"{_moved_by(service.by, name, moved.from_)} {key}={moved.to or '(nothing)'}."
-    if moved.is_flip:
-        return "ForeignFlip", message
-    cure = by_hand(app.namespace, name, key, moved.from_)
-    return "NoActiveColor", f"{message} Neither colour is selected alone; put it right with: {cure}"
+    reason = "ForeignFlip"
+    if not moved.is_flip:
+        reason = "NoActiveColor"
+        cure = by_hand(app.namespace, name, key, moved.from_)
+        message += f" Neither colour is selected alone; put it right with: {cure}"
+    return Tell(f"moved/{service.mark}/{moved.to}", reason, message, "warning")
 
 
 def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
