@@ -1,4 +1,4 @@
-"""The action, the workflows and every example of them are what GitHub takes, fit each other, and are told as they are."""
+"""Action, workflows and every example of them are what GitHub takes, fit each other, and are told as they are."""
 
 from __future__ import annotations
 
