@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +19,13 @@ import requests
 
 from tests.api.conftest import READER, RELEASER, Site, entry, opened, problem
 from tests.support.acting import until
+from tests.support.api import CRDS
 from tests.support.certificates import certificate
 from watcher.adapters.children import spawn
-from watcher.adapters.kubernetes import paths
-from watcher.core.release import Phase, Release, Status
-from watcher.demo.platform.manifests import NAMESPACE
+from watcher.adapters.errors import Conflict
+from watcher.core.alerts import AlertUse
+from watcher.core.release import Flip, Phase, Pinned, Release, Status
+from watcher.demo.platform.manifests import APPLICATION, NAMESPACE
 
 RECEIVER = "receiver-0123456789abcdef"
 HOOK = "/webhooks/alertmanager"
@@ -39,13 +44,21 @@ def watched(tmp_path: Path) -> Iterator[Site]:
         yield site
 
 
-def watching(site: Site, phase: Phase = Phase.WATCHING) -> str:
+def watching(site: Site, phase: Phase = Phase.WATCHING, **status: Any) -> str:
     """A Release that was switched a moment ago."""
     name: str = site.create().json()["name"]
-    release = now(site, name)
-    switched = datetime.now(UTC) - timedelta(seconds=10)
-    site.hands.write_status(release, Status(phase=phase, switched_at=switched))
+    become(site, name, phase, **({"switched_at": datetime.now(UTC) - timedelta(seconds=10)} | status))
     return name
+
+
+def become(site: Site, name: str, phase: Phase, **status: Any) -> None:
+    """A status as a leader elsewhere has written it."""
+    app = site.daemon.config.applications[NAMESPACE, APPLICATION]
+    site.hands.write_status(now(site, name), Status(phase=phase, pinned=Pinned(application=app), **status))
+
+
+def heard(site: Site, name: str) -> list[tuple[str, str, str]]:
+    return [(one.name, one.action, one.state) for one in now(site, name).status.alerts]
 
 
 def now(site: Site, name: str) -> Release:
@@ -57,7 +70,14 @@ def now(site: Site, name: str) -> Release:
 def sent(severity: str = "critical", ago: float = 5, status: str = "firing", fingerprint: str = "1") -> dict[str, Any]:
     began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=ago)
     labels = {"alertname": "ErrorsHigh", "severity": severity, "app": "chatbot"}
-    return {"status": status, "labels": labels, "startsAt": began.isoformat(), "fingerprint": fingerprint}
+    notes = {"summary": "Too many errors"}
+    return {
+        "status": status,
+        "labels": labels,
+        "annotations": notes,
+        "startsAt": began.isoformat(),
+        "fingerprint": fingerprint,
+    }
 
 
 def post(site: Site, *alerts: dict[str, Any], token: str = RECEIVER, truncated: int = 0) -> requests.Response:
@@ -65,41 +85,79 @@ def post(site: Site, *alerts: dict[str, Any], token: str = RECEIVER, truncated: 
     return site.ask("POST", HOOK, token, body)
 
 
-def test_a_critical_alert_sends_traffic_back_once_however_often_it_comes(watched: Site) -> None:
+def test_an_alert_is_on_the_release_once_it_is_acknowledged_however_often_it_comes(watched: Site) -> None:
     name, alert = watching(watched), sent()
     answer = post(watched, alert)
     assert answer.status_code == 200, answer.text
-    assert len(answer.json()["acted"]) == 1
+    assert answer.json() == {"acted": [f"{name}: firing ErrorsHigh: rollback"], "ignored": 0, "incomplete": 0}
     first = now(watched, name)
-    assert first.spec.rollback is not None
-    assert first.spec.rollback.by == "alerts"
-    assert "ErrorsHigh" in first.spec.rollback.reason
+    assert heard(watched, name) == [("ErrorsHigh", "rollback", "firing")]
+    assert first.status.alerts[0].by == "alerts"
+    assert first.spec.rollback is None, "what follows is the leader's to decide"
+    shown = watched.ask("GET", f"/api/v1/releases/{NAMESPACE}/{name}", READER).json()
+    assert shown["status"]["alerts"][0]["summary"] == "Too many errors"
 
     assert post(watched, alert).json() == {"acted": [], "ignored": 1, "incomplete": 0}
-    assert post(watched, alert | {"status": "resolved"}).json()["acted"] == []
-    assert now(watched, name).resource_version == first.resource_version, "its end takes nothing back"
+    assert now(watched, name).resource_version == first.resource_version
 
 
-def test_a_hold_ends_with_the_last_alert_that_holds(watched: Site) -> None:
+def test_the_end_of_an_alert_is_kept_too(watched: Site) -> None:
     name = watching(watched)
     one, two = sent("warning"), sent("warning", fingerprint="2")
     post(watched, one, two)
-    assert now(watched, name).spec.paused is not None
     post(watched, one | {"status": "resolved"})
-    assert now(watched, name).spec.paused is not None
-    post(watched, two | {"status": "resolved"})
-    assert now(watched, name).spec.paused is None
+    assert heard(watched, name) == [("ErrorsHigh", "hold", "resolved"), ("ErrorsHigh", "hold", "firing")]
 
 
-def test_a_persons_pause_is_not_ended_by_an_alert(watched: Site) -> None:
+def test_what_an_application_means_is_what_it_meant_when_the_release_began(watched: Site) -> None:
     name = watching(watched)
-    watched.ask("POST", f"/api/v1/releases/{NAMESPACE}/{name}/pause", RELEASER, {"reason": "mine"})
-    alert = sent("warning")
-    post(watched, alert)
-    post(watched, alert | {"status": "resolved"})
-    paused = now(watched, name).spec.paused
-    assert paused is not None
-    assert paused.by == "ci"
+    release = now(watched, name)
+    assert release.status.pinned
+    spec = release.status.pinned.application.spec
+    uses = [AlertUse(match={"severity": "info"}, action="notify")]
+    app = release.status.pinned.application.model_copy(update={"spec": spec.model_copy(update={"alerts": uses})})
+    status = release.status.model_copy(update={"pinned": Pinned(application=app)})
+    watched.hands.write_status(release, status)
+    until(lambda: _pins(watched, name, uses), "the daemon to see it", 20)
+    assert post(watched, sent(), sent("info", fingerprint="2")).json()["ignored"] == 1
+    assert heard(watched, name) == [("ErrorsHigh", "notify", "firing")]
+
+
+def _pins(site: Site, name: str, uses: list[AlertUse]) -> bool:
+    found = site.daemon.cached(NAMESPACE, name)
+    return bool(found and found.status.pinned and found.status.pinned.application.spec.alerts == uses)
+
+
+def test_a_write_of_somebody_else_meanwhile_loses_nothing(watched: Site) -> None:
+    """The leader writes the status all the time that alerts come."""
+    name = watching(watched)
+    answers: list[int] = []
+
+    def send(index: int) -> None:
+        answers.append(post(watched, sent("warning", fingerprint=str(index))).status_code)
+
+    threads = [threading.Thread(target=send, args=(index,)) for index in range(20)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        release = now(watched, name)
+        with contextlib.suppress(Conflict):
+            watched.hands.write_status(release, release.status.model_copy(update={"message": f"{time.monotonic()}"}))
+    for thread in threads:
+        thread.join()
+    kept = {one.fingerprint for one in now(watched, name).status.alerts}
+    assert len(kept) == answers.count(200)
+    assert set(answers) <= {200, 503}
+    assert answers.count(200) > 0
+
+
+def test_what_cannot_be_written_is_not_acknowledged(tmp_path: Path) -> None:
+    tokens = [entry(tmp_path, "alerts", RECEIVER, "receiver"), entry(tmp_path, "ci", RELEASER, "releaser")]
+    with opened(tmp_path, {"tokens": tokens}, alerts=USES) as site:
+        watching(site)
+        site.connection.delete(f"{CRDS}/releases.watcher.bluegreen.dev")
+        problem(post(site, sent()), 503)
+        assert post(site, sent("nothing that is meant")).status_code == 200
 
 
 def test_what_does_not_count_changes_nothing(watched: Site) -> None:
@@ -112,24 +170,22 @@ def test_what_does_not_count_changes_nothing(watched: Site) -> None:
     assert now(watched, name).resource_version == before
 
 
-def test_before_the_flip_nothing_counts_and_during_it_the_alert_has_to_come_again(watched: Site) -> None:
+def test_before_the_flip_nothing_counts_and_during_it_what_began_since_is_kept(watched: Site) -> None:
     name = watching(watched, Phase.TESTING)
     assert post(watched, sent()).json()["ignored"] == 1
-    watched.hands.write_status(now(watched, name), Status(phase=Phase.SWITCHING))
-    problem(post(watched, sent()), 503)
-    watched.hands.write_status(
-        now(watched, name), Status(phase=Phase.VERIFYING, switched_at=datetime.now(UTC) - timedelta(seconds=10))
-    )
-    assert len(post(watched, sent()).json()["acted"]) == 1
+    become(watched, name, Phase.SWITCHING)
+    assert post(watched, sent()).json()["ignored"] == 1
+    asked = datetime.now(UTC) - timedelta(seconds=8)
+    become(watched, name, Phase.SWITCHING, intent=Flip(index=1, from_="blue", to="green", reason="switch", at=asked))
+    assert len(post(watched, sent(), sent(ago=9, fingerprint="2")).json()["acted"]) == 1
 
 
-def test_a_notice_that_leaves_alerts_out_says_so_on_the_release(watched: Site) -> None:
+def test_a_notice_that_leaves_alerts_out_is_kept_as_incomplete_until_a_whole_one_comes(watched: Site) -> None:
     name = watching(watched)
     assert post(watched, truncated=3).json()["incomplete"] == 3
-    events = watched.connection.get(paths.events(NAMESPACE))["items"]
-    assert [
-        one["message"] for one in events if one["involvedObject"]["name"] == name and "left out 3" in one["message"]
-    ]
+    assert [one.left_out for one in now(watched, name).status.incomplete_alerts] == [3]
+    post(watched, sent("info"))
+    assert not now(watched, name).status.incomplete_alerts
 
 
 def test_only_a_receiver_may_post_and_it_may_do_nothing_else(watched: Site) -> None:
@@ -187,13 +243,12 @@ def test_a_real_alertmanager_posts_by_tls_with_a_token_and_a_real_prometheus_rul
             ),
         ]
         try:
-            until(lambda: now(site, name).spec.rollback, "the alert to send traffic back", 60)
+            until(lambda: now(site, name).status.alerts, "the alert to arrive", 60)
         finally:
             for process in processes:
                 ended(process)
-        command = now(site, name).spec.rollback
-        assert command is not None
-        assert (command.by, "AlwaysHigh" in command.reason) == ("alerts", True)
+        (alert,) = now(site, name).status.alerts
+        assert (alert.by, alert.name, alert.action) == ("alerts", "AlwaysHigh", "rollback")
 
 
 def command_of(name: str) -> str:

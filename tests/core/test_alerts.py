@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from watcher.core.alerts import Alert, AlertUse, Notice, action_for, counts
+from watcher.core.alerts import Alert, AlertUse, Notice, action_for
 from watcher.core.units import Invalid
 
 FLIP = datetime(2026, 11, 23, 14, 0, 0, tzinfo=UTC)
@@ -78,18 +78,16 @@ def test_a_matcher_that_is_no_regular_expression_is_refused() -> None:
     ],
 )
 def test_only_what_began_after_the_flip_counts(starts_at: str, after: bool) -> None:
-    assert counts(alert(starts_at), FLIP) is after
+    began = alert(starts_at).began
+    assert (began is not None and began > FLIP) is after
 
 
-def test_an_alert_is_known_again_by_fingerprint_and_beginning() -> None:
-    one = alert(app="chat")
-    assert one.key == alert(app="other").key
-    assert one.key == Alert(status="resolved", starts_at=one.starts_at, fingerprint="f").key
-    assert one.key != alert("2026-11-23T14:00:02Z").key
-    assert one.key != alert(fingerprint="g").key
-    assert alert(fingerprint="", app="a").key != alert(fingerprint="", app="b").key
-    assert len(one.key) < 60
-    assert (one.name, alert(alertname="Down").name) == ("an alert without a name", "Down")
+def test_an_alert_is_known_again_by_its_fingerprint_or_its_labels() -> None:
+    assert alert(app="chat").known_by == alert(app="other").known_by == "f"
+    assert alert(fingerprint="", app="a").known_by != alert(fingerprint="", app="b").known_by
+    assert len(alert(fingerprint="x" * 5000).known_by) < 60
+    assert alert(fingerprint="a\nb").known_by.isalnum()
+    assert (alert().name, alert(alertname="Down").name) == ("unnamed", "Down")
 
 
 def test_a_notice_may_say_more_than_is_understood() -> None:
@@ -99,7 +97,11 @@ def test_a_notice_may_say_more_than_is_understood() -> None:
     )
     notice = Notice.model_validate_json(text)
     assert notice.truncated_alerts == 2
-    assert counts(notice.alerts[0], FLIP)
+    began = notice.alerts[0].began
+    assert began
+    assert began > FLIP
+    again = notice.model_copy(update={"alerts": ()}).report()
+    assert (again.group, again.left_out) == (notice.report().group, 2)
 
 
 @pytest.mark.parametrize(

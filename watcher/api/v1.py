@@ -6,8 +6,10 @@ becomes a change to a Release object, in the caller's name, so any replica can a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from starlette.responses import Response
@@ -35,11 +37,12 @@ from watcher.api.documents import (
 )
 from watcher.api.problems import Problem
 from watcher.core.access import Role
-from watcher.core.alerts import Notice
+from watcher.core.alerts import Notice, Report
 from watcher.core.application import COLORS, Application, other
 from watcher.core.binding import bind_rules
 from watcher.core.release import Release, shown_json
-from watcher.engine import alerts, asking
+from watcher.engine import asking
+from watcher.engine.alerts import Inbox, NotKept
 from watcher.engine.changes import Changes
 from watcher.engine.config import Config
 from watcher.engine.replay import Unanswered
@@ -67,6 +70,7 @@ class Served(Protocol):
     changes: Changes
     hands: Hands
     reviews: Reviews
+    inbox: Inbox
 
     def releases(self) -> list[Release]: ...
 
@@ -221,17 +225,20 @@ class Operations:
     # -- alerts -------------------------------------------------------------------------------------------------------
 
     async def alertmanager(self, asked: Asked) -> Response:
-        apps = [
-            app
-            for key, app in sorted(self.served.config.applications.items())
-            if await asked.run(asked.caller.may, Role.RECEIVER, *key)
-        ]
-        if not apps:
-            raise Problem(403, f"{asked.caller.name} does not have the role receiver for any Application.")
+        notice: Notice = asked.body
+        return await self._heard(asked, notice.report())
+
+    async def _heard(self, asked: Asked, *reports: Report) -> Response:
+        caller = asked.caller
+        names = list(self.served.config.applications)
+        if not await asked.run(lambda: any(caller.may(Role.RECEIVER, *name) for name in names)):
+            raise Problem(403, f"{caller.name} does not have the role receiver for any Application.")
+        answered = self.served.inbox.take(reports, caller.name, partial(caller.may, Role.RECEIVER))
         try:
-            found = await asked.run(alerts.receive, self.served.hands, apps, asked.body, asked.caller.name)
-        except alerts.TooEarly as error:
-            raise Problem(503, f"{error}: send it again.", headers={"Retry-After": "2"}) from None
+            found = await asyncio.wrap_future(answered)
+        except NotKept:
+            # Senders of alerts ask again after a 5xx, and after nothing else.
+            raise Problem(503, "It could not be written; send it again.", headers={"Retry-After": "1"}) from None
         return answer({"acted": found.acted, "ignored": found.ignored, "incomplete": found.incomplete})
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -416,7 +423,6 @@ OPERATIONS: tuple[Operation, ...] = (
         Operations.alertmanager,
         {200: ("What came of it is written.", AlertsReceived)},
         body=Notice,
-        refusals=(404, 409),
         largest=LARGEST_NOTICE,
     ),
     *(_steering(verb, told) for verb, told in STEERED.items()),

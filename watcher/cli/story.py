@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from watcher.core.release import Release
     from watcher.core.story import Entry, Told
 
-STYLES = {"command": "bold magenta", "decision": "bold red", "flip": "bold cyan", "end": "bold", "rule": "yellow"}
+STYLES = {
+    "command": "bold magenta",
+    "decision": "bold red",
+    "flip": "bold cyan",
+    "end": "bold",
+    "rule": "yellow",
+    "alert": "yellow",
+}
 
 
 def tell(hands: Hands, release: Release, *, as_json: bool) -> None:
@@ -95,6 +102,7 @@ def _lines(release: Release, entries: Sequence[Entry]) -> Iterator[Sequence[Line
 SAID = frozenset({"by", "phase", "from", "to", "at", "flips"})
 """Evidence that the line itself, or another one, says; JSON has it all."""
 SAID_OF = {"flip": {"reason"}, "decision": {"rule", "value", "threshold", "query", "since", "breachedAt"}}
+SAID_OF["alert"] = {"alert", "summary", "heardAt"}
 
 
 def _evidence(entry: Entry) -> Iterator[tuple[str, str]]:

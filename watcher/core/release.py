@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from watcher.core.alerts import Heard, Incomplete
 from watcher.core.application import COLORS, Application
 from watcher.core.rules import BoundRule
 
@@ -291,6 +292,9 @@ class Status(Part):
     progress: Progress | None = None
     rules: tuple[RuleRecord, ...] = ()
     rules_at: datetime | None = None
+    alerts: tuple[Heard, ...] = ()
+    """The alerts from outside that count. Whoever is told of one writes it here, whichever replica that is."""
+    incomplete_alerts: tuple[Incomplete, ...] = ()
     watch_until: datetime | None = None
     extended: bool = False
     conditions: tuple[Condition, ...] = ()

@@ -12,16 +12,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+from watcher.core.alerts import Heard
+from watcher.core.lifecycle import alerted
 from watcher.core.lifecycle.telling import COMMANDS
 from watcher.core.release import FOREIGN, UNNAMED, WATCHER, CheckRecord, Flip, Release, RuleRecord
 
-Kind = Literal["asked", "begun", "command", "check", "rule", "decision", "flip", "condition", "event", "end"]
+Kind = Literal["asked", "begun", "command", "check", "rule", "alert", "decision", "flip", "condition", "event", "end"]
 ORDER: tuple[Kind, ...] = (
     "asked",
     "begun",
     "command",
     "check",
     "rule",
+    "alert",
     "decision",
     "flip",
     "condition",
@@ -107,6 +110,8 @@ def _known(release: Release, marks: Collection[str]) -> Iterator[Entry]:
         yield _check(release, check)
     for rule in status.rules:
         yield _rule(release, rule)
+    for alert in alerted.counting(release):
+        yield from _alert(release, alert)
     if status.rollback:
         found = status.rollback
         message = f"Rolling back: {found.message}."
@@ -153,6 +158,18 @@ def _flip(release: Release, flip: Flip, marks: Collection[str]) -> Entry:
     own = flip.mark(release.uid)
     evidence |= {"mark": own} | ({"onService": "carried by the Service"} if own in marks else {})
     return Entry("flip", flip.at, WATCHER, message, evidence, flip.news)
+
+
+def _alert(release: Release, alert: Heard) -> Iterator[Entry]:
+    """That it fired, and that it was over. Both are placed by when they were heard."""
+    switched_at = release.status.switched_at
+    assert switched_at is not None
+    said = alert.said(switched_at)
+    message = f"{said[0].upper()}{said[1:]} ({alert.action})."
+    yield Entry("alert", alert.heard_at, alert.by or UNNAMED, message, alert.evidence(), f"alert/{alert.key}")
+    if alert.resolved_at:
+        told = f"Alert {alert.name} was resolved."
+        yield Entry("alert", alert.resolved_at, alert.by or UNNAMED, told, {}, f"alert-over/{alert.key}")
 
 
 def _check(release: Release, check: CheckRecord) -> Entry:

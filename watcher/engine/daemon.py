@@ -32,6 +32,7 @@ from watcher.core.application import Spec
 from watcher.core.documents import Problem
 from watcher.core.release import Phase, Release
 from watcher.core.settings import Settings
+from watcher.engine.alerts import Inbox
 from watcher.engine.blind import NoMetrics
 from watcher.engine.changes import Changes
 from watcher.engine.checks import Checks
@@ -101,6 +102,7 @@ class Daemon:
         own = f"{_lease_namespace(config)}/{config.settings.lease.name}"
         self._elsewhere = Elsewhere(own, self._caches, self._namespaces, self._follow, self.leads)
         self._leader = self._make_leader(config, kubeconfig)
+        self.inbox = Inbox(self.hands, self, lambda: [*self.config.applications.values()], self._clock.now)
         self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
@@ -205,6 +207,7 @@ class Daemon:
         """Finish what has begun, and leave the rest to whoever comes next: all of it is in the cluster."""
         log.info("stops")
         self._started = False
+        self.inbox.stop()
         self._scheduler.shutdown(wait=False)
         self._alarms.stop()
         self._caches.stop()

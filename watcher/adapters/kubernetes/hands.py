@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from watcher.adapters.errors import Conflict
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import (
@@ -33,6 +35,7 @@ from watcher.core.release import (
     ACTOR_ANNOTATION,
     EVIDENCE_ANNOTATION,
     KEY_ANNOTATION,
+    TERMINAL,
     WATCHER,
     Flip,
     Release,
@@ -98,6 +101,16 @@ class Hands:
     def read_releases(self, namespace: str) -> tuple[Release, ...]:
         found = self._api.get(paths.releases(namespace) if namespace else paths.all_releases())
         return tuple(releases.from_json(raw) for raw in found.get("items") or ())
+
+    def read_running(self, namespace: str) -> tuple[Release, ...]:
+        """The Releases that have not ended. The others are not looked into, and one that nobody understands is left
+        out: nothing can be written to it either."""
+        found = []
+        for raw in self._api.get(paths.releases(namespace)).get("items") or ():
+            if (raw.get("status") or {}).get("phase") not in TERMINAL:
+                with suppress(ValidationError):
+                    found.append(releases.from_json(raw))
+        return tuple(found)
 
     def read_logs(self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 8) -> str:
         """The container's last lines; empty when there are none to be had."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from watcher.core.effects import Effect, Tell
 from watcher.core.evaluation import RuleReport
+from watcher.core.lifecycle import alerted
 from watcher.core.lifecycle.before import superseded
 from watcher.core.lifecycle.changed import changed
 from watcher.core.lifecycle.foreign import give_way, let_be
@@ -31,8 +32,8 @@ HEARTBEAT = timedelta(seconds=60)
 ANSWER_PATIENCE = timedelta(seconds=60)
 """How long past its end a watch waits for the answers to its last evaluations."""
 
-WATCHES, HOLDS = "Watches", "Holds"
-"""How the messages of a running watch and of one that holds begin."""
+WATCHES, HOLDS, HELD = "Watches", "Holds", "held"
+"""How the messages of a running watch and of one that holds begin, and what one says that alerts hold."""
 
 SHOWN = 2
 """How many reasons a message names."""
@@ -64,8 +65,13 @@ def _leave(turn: Turn) -> Step | None:
     if turn.needs("NoService"):
         message = "The Service is there again."
         return turn.stay(message=message, wake=RETRY, conditions=turn.condition("NeedsAttention", False))
-    trouble = None if turn.observes else _sick_pods(turn)
-    return turn.go_back(*trouble) if trouble else None
+    if turn.observes:
+        return None
+    trouble = _sick_pods(turn)
+    if trouble:
+        return turn.go_back(*trouble)
+    alert = alerted.rollback(turn)
+    return turn.go_back(alert[0], alert[1], evidence=alert[2]) if alert else None
 
 
 def _sick_pods(turn: Turn) -> tuple[str, str] | None:
@@ -172,11 +178,17 @@ def watching(turn: Turn) -> Step:
     conditions = changed(turn, _sight(turn, reading, conditions))
     if "rules" in changes or _truths(conditions) != _truths(turn.status.conditions):
         changes["conditions"] = conditions
+    held = alerted.holds(turn)
     if turn.now >= turn.watch_until and not turn.paused():
-        return _finish(turn, reading, changes, effects)
-    message = turn.paused() or _describe(turn, reading)
+        return _held(turn, held, changes, effects) if held else _finish(turn, reading, changes, effects)
+    if not held and turn.needs(alerted.FIRING):
+        base = turn.status.model_copy(update=changes)
+        changes["conditions"] = turn.condition("NeedsAttention", False, message="No alert holds any more.", status=base)
+    message = turn.paused() or _describe(turn, reading, held)
     old = turn.status.message
-    if message != old and ("rules" in changes or reading is None or turn.paused() or not old.startswith(WATCHES)):
+    news = "rules" in changes or reading is None or turn.paused() or not old.startswith(WATCHES)
+    held_on = bool(held) and turn.needs(alerted.FIRING) and not turn.paused()
+    if message != old and not held_on and (news or (f"; {HELD}: " in old) != bool(held)):
         changes["message"] = message
     rest = turn.watch_until - turn.now
     wake = _watchful(turn) if turn.paused() else min(_watchful(turn), max(RETRY, rest))
@@ -184,11 +196,11 @@ def watching(turn: Turn) -> Step:
 
 
 def _would_go_back(turn: Turn) -> tuple[dict[str, Any], list[Effect]]:
-    """What a watch that only observes says of its pods: told once each, and the first of it kept."""
-    trouble = _sick_pods(turn)
+    """What a watch that only observes says of its pods and of alerts: told once each, and the first of it kept."""
+    trouble = _sick_pods(turn) or alerted.rollback(turn)
     if trouble is None:
         return {}, []
-    code, message = trouble
+    code, message = trouble[:2]
     told = f"An enforcing watch would go back from {turn.colors.to} ({turn.version_aside}): {message}."
     changes = {} if turn.status.would else {"would": Decision(code=code, message=message, at=turn.now)}
     return changes, [Tell(f"would/{code}", "WouldRollBack", told, "warning")]
@@ -294,16 +306,17 @@ def _sight(turn: Turn, reading: WatchReading | None, conditions: tuple[Condition
     return turn.condition("Blind", bool(blind), message=message, status=status)
 
 
-def _describe(turn: Turn, reading: WatchReading | None) -> str:
+def _describe(turn: Turn, reading: WatchReading | None, held: Sequence[str]) -> str:
     begin = f"{WATCHES} {turn.version} on {turn.colors.to} until {turn.watch_until:%H:%M:%S} UTC"
+    end = f"; {HELD}: {_brief(held, 'alerts')}." if held else "."
     if reading is None:
-        return f"{begin}."
+        return begin + end
     blind = _blind(turn, reading)
     if blind:
-        return f"{begin}; blind, so it holds: {_brief(blind)}."
+        return f"{begin}; blind, so it holds: {_brief(blind)}{end}"
     counts = Counter(r.outcome for r in reading.reports)
     said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
-    return f"{begin}{f': {said}' if said else ''}."
+    return f"{begin}{f': {said}' if said else ''}{end}"
 
 
 def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], effects: list[Effect]) -> Step:
@@ -356,7 +369,20 @@ def _hold(turn: Turn, why: str, changes: dict[str, Any], effects: list[Effect]) 
     return turn.stay(*effects, message=message, wake=min(turn.watch.interval, _watchful(turn)), **changes)
 
 
-def _brief(reasons: Sequence[str]) -> str:
+def _held(turn: Turn, held: Sequence[str], changes: dict[str, Any], effects: list[Effect]) -> Step:
+    """Alerts hold a watch whose time is over: it goes on, rules and all, until they end or a person says so."""
+    until = turn.now + min(turn.watch.duration, HEARTBEAT)
+    message = (
+        f"{HOLDS}: {_brief(held, 'alerts')}. Both colours stay up, and the watch goes on. Go back with: "
+        f"{turn.command('abort')}; or let it pass all the same: {turn.command('resume')}"
+    )
+    base = turn.status.model_copy(update=changes)
+    changes["conditions"] = turn.condition("NeedsAttention", True, alerted.FIRING, message, status=base)
+    changes["watch_until"] = until
+    return turn.stay(*effects, message=message, wake=_watchful(turn), **changes)
+
+
+def _brief(reasons: Sequence[str], where: str = "rules") -> str:
     """The first reasons, and how many more there are: a sentence that somebody reads at three in the morning."""
     rest = len(reasons) - SHOWN
-    return "; ".join(reasons[:SHOWN]) + (f"; and {rest} more, see status.rules" if rest > 0 else "")
+    return "; ".join(reasons[:SHOWN]) + (f"; and {rest} more, see status.{where}" if rest > 0 else "")

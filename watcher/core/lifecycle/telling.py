@@ -13,7 +13,7 @@ from typing import Literal
 
 from watcher.core.application import by_hand
 from watcher.core.effects import Tell
-from watcher.core.lifecycle import foreign
+from watcher.core.lifecycle import alerted, foreign
 from watcher.core.release import FOREIGN, Condition, Decision, Phase, Release, Status
 
 NEWS = timedelta(hours=1)
@@ -64,6 +64,7 @@ def news(release: Release, now: datetime) -> Iterator[Tell]:
     if status.rollback and now - status.rollback.at < NEWS:
         told = f"Rolling back: {status.rollback.message}."
         yield Tell("verdict", "RollbackDecided", told, "critical", _decided_by(status, status.rollback))
+    yield from alerted.news(release, now, NEWS)
     for condition in status.conditions:
         if condition.status == "True" and now - condition.last_transition_time < NEWS:
             yield from _of_condition(condition)
@@ -92,6 +93,9 @@ def _decided_by(status: Status, decision: Decision) -> dict[str, object]:
         if decision.code == f"rule/{rule.name}":
             evidence |= {"rule": rule.name, "value": rule.value, "threshold": rule.threshold, "query": rule.query}
             evidence |= {"since": rule.since.isoformat()} if rule.since else {}
+    for alert in status.alerts:
+        if decision.code == alert.code and alert.action == "rollback":
+            evidence |= alert.evidence()
     for check in status.checks:
         if decision.code == f"check/{check.id}":
             evidence |= {"check": check.id, "output": check.output}
