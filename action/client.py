@@ -17,7 +17,7 @@ from urllib.request import OpenerDirector, Request
 
 from action import job
 from action.ends import Ended, Exit, Json, Unreachable
-from action.exchange import Answer, NoAnswer, exchange, opener, pause
+from action.exchange import Answer, NoAnswer, Untrusted, exchange, opener, pause
 from action.tokens import Tokens
 
 WITHIN = 20.0
@@ -88,6 +88,9 @@ class Client:
         while True:
             try:
                 answer = self._once(method, path, body, key, extra)
+            except Untrusted as error:
+                cure = "give the one that signed it as the input ca-certificate"
+                raise Ended(Exit.ERROR, f"The server's certificate is not trusted ({error}): {cure}.") from None
             except NoAnswer as error:
                 why, after = str(error), 0.0
             else:

@@ -26,6 +26,10 @@ class NoAnswer(Exception):
     """The exchange did not come to its end; whether the request arrived is not known."""
 
 
+class Untrusted(NoAnswer):
+    """The other side's certificate is not trusted, which trying again does not mend."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer, whatever its status."""
@@ -77,6 +81,8 @@ def exchange(by: OpenerDirector, request: Request, within: float) -> Answer:
                 with error:
                     return _answer(error.code, error.headers, error)
     except URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise Untrusted(error.reason.verify_message) from error
         raise NoAnswer(_why(error.reason)) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise NoAnswer(_why(error)) from error
@@ -86,6 +92,10 @@ def _answer(status: int, headers: Any, stream: IO[bytes]) -> Answer:
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it answers with more than {LARGEST // 1024 // 1024} MiB")
+    # read() with a size does not say that less came than was announced.
+    announced = headers.get("content-length", "")
+    if announced.isdigit() and len(data) < int(announced):
+        raise ValueError("the answer broke off")
     return Answer(status, {name.lower(): value for name, value in headers.items()}, data.decode("utf-8", "replace"))
 
 
