@@ -10,10 +10,12 @@ help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: ## Make .venv with the locked packages; install what the tests run (Debian packages) where missing
-	@scripts/setup prometheus=prometheus kubectl=kubernetes-client openssl=openssl faketime=faketime
+	@scripts/setup prometheus=prometheus kubectl=kubernetes-client openssl=openssl \
+	  faketime=faketime prometheus-alertmanager=prometheus-alertmanager
 
 demo: ## See a bad version being rolled back, on an embedded cluster and a real Prometheus (SCENARIO=errors)
-	@scripts/setup prometheus=prometheus
+	@scripts/setup prometheus=prometheus \
+	  $(if $(filter alert all,$(SCENARIO)),prometheus-alertmanager=prometheus-alertmanager)
 	@$(BIN)/watcher demo --scenario $(SCENARIO)
 
 test: setup ## Lint, types, layers, and all tests of tiers 1 and 2

@@ -11,7 +11,7 @@ from watcher.demo.stage import Stage
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS.keys())
 def test_a_scenario_ends_as_the_guide_says(scenario: Scenario) -> None:
-    with Stage() as stage:
+    with Stage(alerts=scenario.alerts) as stage:
         outcome = play(scenario, stage, baseline=1, settle=2)
     assert outcome.complaints == ()
     assert outcome.phase == scenario.phase.value

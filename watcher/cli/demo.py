@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     "success, failed-smoke, failed-verification, unhealthy-after-switch, errors, latency, memory, cpu, conversions, "
-    "crash-loop, prometheus-down, manual-rollback, all"
+    "crash-loop, alert, prometheus-down, manual-rollback, all"
 )
 
 
@@ -42,6 +42,7 @@ def demo(
     from rich.console import Console
 
     from watcher.demo.cluster.launcher import ClusterFailed
+    from watcher.demo.platform.alertmanager import AlertmanagerUnavailable
     from watcher.demo.platform.prometheus import PrometheusUnavailable
     from watcher.demo.scenarios import SCENARIOS
     from watcher.demo.stage import StageFailed
@@ -60,7 +61,7 @@ def demo(
             good = good and outcome["asExpected"]
             if as_json:
                 print(json.dumps(outcome), flush=True)
-    except (PrometheusUnavailable, ClusterFailed, StageFailed) as error:
+    except (PrometheusUnavailable, AlertmanagerUnavailable, ClusterFailed, StageFailed) as error:
         print(f"watcher demo: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
@@ -90,7 +91,7 @@ def _play(scenario: Scenario, console: Console, *, keep: bool) -> dict[str, Any]
     from watcher.demo.show import Show, summary
     from watcher.demo.stage import Stage
 
-    with Show(scenario, console) as show, Stage(show.say) as stage:
+    with Show(scenario, console) as show, Stage(show.say, alerts=scenario.alerts) as stage:
         show.on_stage(stage)
         outcome = play(scenario, stage, show.watch).json()
         summary(outcome, show.say)

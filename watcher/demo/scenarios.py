@@ -38,6 +38,8 @@ class Scenario:
     ends: Callable[[Release], bool] = field(default=lambda release: release.phase.terminal)
     refusals: bool = False
     """Whether the version itself lets clients down with refused or reset connections. Flips never may."""
+    alerts: bool = False
+    """Whether it needs an Alertmanager."""
     also: Callable[[Release], str] = field(default=lambda _: "")
     """What else must hold at the end: a complaint, or nothing."""
 
@@ -130,6 +132,17 @@ _ALL = (
         ("pods/", "check/live/"),
         before=_without_prometheus,
         refusals=True,
+    ),
+    Scenario(
+        "alert",
+        "Answers are huge once users come: an alert of Prometheus fires, and its Alertmanager tells the daemon.",
+        manifests.BAD_VERSIONS["network"],
+        Phase.ROLLED_BACK,
+        "blue",
+        2,
+        "alert/AnswersTooLarge",
+        alerts=True,
+        also=_says("alert AnswersTooLarge (severity critical) fired"),
     ),
     Scenario(
         "prometheus-down",

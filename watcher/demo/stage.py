@@ -6,7 +6,9 @@ What always holds: leaving the context ends everything that it started, whatever
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -29,6 +31,7 @@ from watcher.core.release import Release
 from watcher.demo.cluster.launcher import RunningCluster, running_cluster
 from watcher.demo.files import demo_config, shipped
 from watcher.demo.platform import manifests
+from watcher.demo.platform.alertmanager import AlertmanagerServer
 from watcher.demo.platform.discovery import KubernetesTargets
 from watcher.demo.platform.load import LoadGenerator
 from watcher.demo.platform.prometheus import PrometheusServer
@@ -49,7 +52,8 @@ class StageFailed(Exception):
 class Stage:
     """Everything that a scenario needs. `say` is told what is being done.
 
-    A test may want less: no daemon yet, no Prometheus (its rules are blind then), no load (`rate` 0).
+    A test may want less: no daemon yet, no Prometheus (its rules are blind then), no load (`rate` 0). With `alerts`
+    there is an Alertmanager besides, which posts to the daemon what Prometheus fires.
     """
 
     def __init__(
@@ -62,10 +66,12 @@ class Stage:
         daemon: bool = True,
         prometheus: bool = True,
         images: Path = manifests.IMAGES,
+        alerts: bool = False,
     ) -> None:
         self._say = say
         self._wants = (daemon, prometheus)
         self._images = images
+        self._alerts = alerts
         self._config = config or (demo_config(), shipped("rules"))
         self._rate = rate
         self._environment = dict(environment or {})
@@ -103,7 +109,8 @@ class Stage:
         self.apply(self._crd(), *manifests.objects())
         daemon, prometheus = self._wants
         targets = KubernetesTargets(self.cluster.server, (manifests.NAMESPACE,), self.cluster.token)
-        self.prometheus = PrometheusServer(targets, directory=self.directory / "prometheus")
+        self.http_port = _free_port()
+        self.prometheus = PrometheusServer(targets, directory=self.directory / "prometheus", **self._alerting())
         if prometheus:
             self._say("starts Prometheus")
             self._stack.enter_context(self.prometheus)
@@ -111,11 +118,29 @@ class Stage:
         self.wait_for(lambda: self.ready_pods("blue") == 2, "blue to be ready")
         if self._rate:
             self.load: LoadGenerator = self._stack.enter_context(LoadGenerator(self.service_url(), rate=self._rate))
-        self.http_port = _free_port()
         self._stack.callback(self.stop_daemon)
         if daemon:
             self._say("starts the daemon")
             self.start_daemon()
+
+    def _alerting(self) -> dict[str, Any]:
+        """Starts an Alertmanager that posts to the daemon, if one is wanted; and what Prometheus has to know of it."""
+        if not self._alerts:
+            return {}
+        self._say("starts Alertmanager")
+        config, token = self.directory / "alerting", self.directory / "alertmanager.token"
+        token.write_text(secrets.token_urlsafe(32), "utf-8")
+        config.mkdir()
+        entry = {"name": "alertmanager", "file": str(token), "roles": ["receiver"], "applications": ["*/*"]}
+        settings = {"apiVersion": "watcher.bluegreen.dev/v1alpha1", "kind": "Settings", "api": {"tokens": [entry]}}
+        (config / "watcher.yaml").write_text(json.dumps(settings), "utf-8")
+        self._config = (*self._config, config)
+        hook = {
+            "url": f"{self.page}webhooks/alertmanager",
+            "http_config": {"authorization": {"credentials_file": str(token)}},
+        }
+        manager = self._stack.enter_context(AlertmanagerServer(hook, self.directory / "alertmanager"))
+        return {"alertmanagers": [manager.address], "rule_files": [manifests.ALERTING]}
 
     @staticmethod
     def _crd() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 It exists so that the demo, the tests and the documents speak of the same objects. What always holds: the files beside
 this module are plain manifests that `kubectl apply -f` takes as they are (all but images.yaml, which stands in for a
-registry), and every version named here behaves as images.yaml says.
+registry, and alerting.yaml, which is for Prometheus), and every version named here behaves as images.yaml says.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ VERIFIER = "verify-chat:1"
 
 DIRECTORY = Path(__file__).parent
 IMAGES = DIRECTORY / "images.yaml"
+ALERTING = DIRECTORY / "alerting.yaml"
+"""Alerting rules for Prometheus."""
 _ORDER = ("namespace.yaml", "services.yaml", "deployment-blue.yaml", "deployment-green.yaml")
 
 
