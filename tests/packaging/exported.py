@@ -54,6 +54,7 @@ def populated() -> Measures:
     measures = Measures()
     measures.know([SHOP])
     measures.files((), KINDS, NOW)
+    measures.notifications.labels("team-chat", "delivered").inc()
     measures.http_requests.labels("GET", "/metrics", "200").inc()
     measures.http_seconds.labels("GET", "/metrics").observe(0.01)
     attach(

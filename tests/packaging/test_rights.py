@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.adapters.conftest import Server, reply
 from tests.packaging.guard import Guard, guarded, right_for
 from tests.packaging.rendered import ONE_NAMESPACE, of_kind, rules_of
 from watcher.core.release import Phase
@@ -25,6 +27,12 @@ spec:
   hooks: {postSwitch: [{name: endless, job: {image: "chat:2.4.0", timeout: 2s}}]}
   previous: {keep: 1s}
   history: 1
+"""
+
+SETTINGS = """
+apiVersion: watcher.bluegreen.dev/v1alpha1
+kind: Settings
+notifications: [{name: chat, url: "%s"}]
 """
 
 AUTOSCALER = {
@@ -56,7 +64,9 @@ def test_a_request_needs_the_right_that_an_api_server_would_ask_for(
     assert right_for(method, target) == right
 
 
-def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_and_go_back(tmp_path: Path) -> None:
+def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_and_go_back(
+    tmp_path: Path,
+) -> None:
     """A version that crashes at its start, then a good one, rolled back by hand, and a flip that somebody else makes:
     together they use every right, that to read a Release again after a conflict and to delete an old one included."""
     files = tmp_path / "files"
@@ -64,7 +74,8 @@ def test_with_exactly_the_roles_rights_releases_fail_with_their_logs_complete_an
     (files / "application.yaml").write_text(APPLICATION, "utf-8")
     written = ("watcher.bluegreen.dev", "releases/status", "patch")
     guard = Guard({right for role in of_kind(ONE_NAMESPACE, "Role") for right in rules_of(role)}, conflicts={written})
-    with Stage(config=(files,), rate=5.0) as stage:
+    with closing(Server(lambda _, send, __: send(reply(204)))) as chat, Stage(config=(files,), rate=5.0) as stage:
+        (files / "watcher.yaml").write_text(SETTINGS % chat.url, "utf-8")
         stage.stop_daemon()
         with guarded(stage.kubeconfig, tmp_path / "guarded", guard) as kubeconfig:
             stage.start_daemon(kubeconfig)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from watcher.core.alerts import AlertUse
+from watcher.core.channels import NotifyUse
 from watcher.core.checks import Hooks, Tests
 from watcher.core.models import ApiVersion, Duration, Model, Name
 from watcher.core.rules import RuleOverride
@@ -174,6 +175,8 @@ class Spec(Model):
     approval: Literal["none", "beforeSwitch"] = "none"
     watch: Watch = Watch()
     alerts: list[AlertUse] = []
+    notify: list[Name | NotifyUse] | None = None
+    """The channels that hear of this Application; without it all of them."""
     foreign_flips: ForeignFlips = "observe"
     while_running: Literal["refuse", "queue"] = "refuse"
     history: Annotated[int, Field(ge=1)] = 20

@@ -39,6 +39,12 @@ KEY_ANNOTATION = f"{GROUP}/key"
 ACTOR_ANNOTATION = f"{GROUP}/actor"
 EVIDENCE_ANNOTATION = f"{GROUP}/evidence"
 """On an Event: which news of the Release it tells, who decided or asked, and on what that rests, as JSON."""
+NOTICE_ANNOTATION = f"{GROUP}/notice"
+"""On an Event: the whole notice that channels are owed, as JSON."""
+CHANNEL_ANNOTATION = f"notify.{GROUP}/"
+"""On an Event, with a channel's name: whether it is owed the notice, has got it, or was given up on."""
+OWED_LABEL = f"{GROUP}/owed"
+"""On an Event while any channel is owed its notice."""
 
 
 class Phase(StrEnum):

@@ -12,7 +12,8 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from watcher.core.access import Api
-from watcher.core.models import ApiVersion, Model, Name, PositiveDuration
+from watcher.core.channels import Notification
+from watcher.core.models import ApiVersion, Model, Name, PositiveDuration, Url
 from watcher.core.units import Invalid
 
 
@@ -24,6 +25,8 @@ class Prometheus(Model):
     token_file: str | None = None
     ca_file: str | None = None
     timeout: PositiveDuration = timedelta(seconds=8)
+    graph_url: Url | None = None
+    """Where people open it, for links in notifications."""
 
 
 class Lease(Model):
@@ -53,14 +56,6 @@ class Http(Model):
         return self
 
 
-class Notification(Model):
-    """A place that is told what happened: a JSON document by POST. `urlFile` keeps a secret URL out of the file."""
-
-    name: Name
-    url: str | None = None
-    url_file: str | None = None
-
-
 class Log(Model):
     """`auto` is readable on a terminal and JSON elsewhere."""
 
@@ -81,3 +76,13 @@ class Settings(Model):
     api: Api = Api()
     notifications: tuple[Notification, ...] = ()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> Self:
+        seen: set[str] = set()
+        for index, channel in enumerate(self.notifications):
+            if channel.name in seen:
+                problem = f"two channels are named {channel.name}"
+                raise Invalid(problem, "give each its own name", path=("notifications", index, "name"))
+            seen.add(channel.name)
+        return self

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from watcher.core.application import Application
 from watcher.core.binding import binding_problems
+from watcher.core.channels import channel_problems
 from watcher.core.check_queries import query_problems
 from watcher.core.documents import Document, Problem, duplicates, read_documents
 from watcher.core.job_templates import with_templates
@@ -109,8 +110,11 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
     rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
     apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
     unreadable = bool(problems)
+    channels = {channel.name: channel for found in settings for channel in found.notifications}
     whole = []
     for document, app in apps:
+        if not unreadable:  # the settings may be what could not be read
+            problems += [document.problem(error) for error in channel_problems(app.spec.notify, channels)]
         for error in (*query_problems(app), *binding_problems(app, rule_sets)):
             # A RuleSet in a file that could not be read would be missed by every Application that uses it.
             if not (unreadable and error.path[-1:] == ("ruleSet",)):

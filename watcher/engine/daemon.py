@@ -6,6 +6,7 @@ change nothing (S10); and after SIGTERM every step that has begun is finished.
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
 import uuid
@@ -26,10 +27,10 @@ from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.kubernetes.jobs import Jobs
 from watcher.adapters.kubernetes.leases import Leases
 from watcher.adapters.kubernetes.reviews import Reviews
-from watcher.adapters.notifications import Channel
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.core.application import Spec
 from watcher.core.documents import Problem
+from watcher.core.notices import refused_files
 from watcher.core.release import Phase, Release
 from watcher.core.settings import Settings
 from watcher.engine.alerts import Inbox
@@ -60,6 +61,8 @@ AFTER_FAILURE = timedelta(seconds=5)
 """How soon a worker that failed in a way nobody foresaw is run again."""
 
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+REMINDER = 3600
+"""Seconds within which the same refused files are told once."""
 ROUND = 60.0
 """Seconds between two rounds in which every Release that has not ended takes a step, whatever was missed."""
 
@@ -103,7 +106,14 @@ class Daemon:
         self._elsewhere = Elsewhere(own, self._caches, self._namespaces, self._follow, self.leads)
         self._leader = self._make_leader(config, kubeconfig)
         self.inbox = Inbox(self.hands, self, lambda: [*self.config.applications.values()], self._clock.now)
-        self._teller = Teller(Hands(self._main), self._channels, self._clock, self.measures.undelivered.inc)
+        self._teller = Teller(
+            Hands(self._main),
+            lambda: self.config,
+            self._clock,
+            leads=self.leads,
+            lost=self.measures.undelivered.inc,
+            counted=lambda channel, outcome: self.measures.notifications.labels(channel, outcome).inc(),
+        )
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
         self._metrics = _metrics(config.settings, self.measures.asked)
@@ -132,6 +142,8 @@ class Daemon:
             applications=lambda: self.config.applications,
         )
         self._measure()
+        self._files_told: list[str] = []
+        self._lease = _reference(_lease_namespace(config), config.settings.lease.name)
         self._live: set[Key] = set()
         """The live Services of all Applications, by namespace and name."""
         self._active: dict[Key, frozenset[str]] = {}
@@ -228,7 +240,10 @@ class Daemon:
         keys = [(release.namespace, release.name) for release in self.releases()]
         if not leads:
             self._workers.let_go(keys)
+            self._teller.let_go()
             return
+        self._teller.resume(self._followed())
+        self._tell_of_files()
         self._look_at_all()
         for key in keys:
             self._lanes.wake(key)
@@ -297,11 +312,13 @@ class Daemon:
                     log.error("a file is refused; the last good ones stay in force", problem=str(problem))
                 self.config_problems = problems
                 self.measures.files(problems, KINDS)
+                self._tell_of_files()
             return
         if self.config_problems:
             log.info("the files are right again")
             self.measures.files((), KINDS)
-        self.config_problems = []
+            self.config_problems = []
+            self._tell_of_files()
         if config.digest == self.config.digest:
             return
         self.measures.files((), KINDS, self._clock.now())
@@ -310,6 +327,18 @@ class Daemon:
         self.config = self._workers.config = config
         self._follow()
         self._look_at_all()
+
+    def _tell_of_files(self) -> None:
+        """Tell the channels, once, that files are refused, or right again (S10)."""
+        problems = self.problems()
+        if not self.leads() or (problems == self._files_told):
+            return
+        self._files_told = problems
+        now = self._clock.now()
+        about = self._lease
+        said = hashlib.sha256("\n".join(problems).encode()).hexdigest()[:16]
+        key = f"{about['uid']}/files/{said}/{int(now.timestamp() // REMINDER)}"
+        self._teller.announce(refused_files(problems, now, key, about["uid"], about["namespace"]), about)
 
     def _look_at_all(self) -> None:
         self._live = {(app.namespace, app.spec.service) for app in self.config.applications.values()}
@@ -320,11 +349,6 @@ class Daemon:
 
     def _followed(self) -> set[str]:
         return self._namespaces() | self._elsewhere.namespaces()
-
-    def _channels(self) -> list[Channel]:
-        return [
-            Channel(n.name, n.url, Path(n.url_file) if n.url_file else None) for n in self.config.settings.notifications
-        ]
 
     # -- wake-ups -----------------------------------------------------------------------------------------------------
 
@@ -421,6 +445,17 @@ def _lease_namespace(config: Config) -> str:
     with suppress(OSError):
         return OWN_NAMESPACE.read_text("utf-8").strip()
     return min((namespace for namespace, _ in config.applications), default="default")
+
+
+def _reference(namespace: str, lease: str) -> Mapping[str, str]:
+    """How Events name the Lease: what is told of the daemon itself is told there."""
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "name": lease,
+        "namespace": namespace,
+        "uid": f"{namespace}.{lease}",
+    }
 
 
 def _metrics(settings: Settings, asked: Callable[[float, str], None]) -> PrometheusMetrics | NoMetrics:

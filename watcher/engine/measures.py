@@ -135,6 +135,12 @@ class Measures:
         )
         self.late_ticks = self._counter("watcher_late_ticks_total", "Ticks that failed or came late.")
         self.undelivered = self._counter("watcher_undelivered_total", "Notifications and Events that were given up.")
+        self.notifications = self._counter(
+            "watcher_notifications_total",
+            "Tries to deliver a notification: delivered; failed, and to be tried again; given up.",
+            "channel",
+            "outcome",
+        )
         self.config_valid = self._gauge(
             "watcher_config_valid",
             "1 when the files in the directory are in force; 0 when they are refused, and the last good ones stay.",

@@ -13,7 +13,7 @@ from tests.support.acting import application
 from watcher.adapters.errors import AdapterError, Conflict, Fatal
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import MERGE_PATCH, Connection, NotFound
-from watcher.adapters.kubernetes.hands import Event, Hands
+from watcher.adapters.kubernetes.hands import OWED, Event, Hands
 from watcher.core.effects import Deploy
 from watcher.core.release import Colors, Flip, Phase, Release
 
@@ -270,13 +270,22 @@ def test_what_may_not_be_done_is_fatal_and_what_is_not_there_is_not_found(
     assert isinstance(caught.value, Fatal)
 
 
-def test_what_was_told_once_is_known_without_telling_it_again(
+def test_an_event_keeps_what_channels_are_owed_until_all_have_got_it(
     hands: Hands, connection: Connection, namespace: str
 ) -> None:
     fresh = release(hands, namespace)
     about = {"kind": "Release", "name": fresh.name, "namespace": namespace, "uid": fresh.uid}
-    event = Event(about, "end", "Completed", "It serves.", "Normal", NOW)
-    assert not hands.told(event)
-    assert not connection.get(paths.events(namespace))["items"], "asking told it"
-    hands.event(event)
-    assert hands.told(event)
+    event = Event(about, "u/end", "Completed", "It serves.", "Normal", NOW, notice='{"key": "u/end"}')
+    assert hands.event(event, {"chat": OWED, "pager": OWED})
+    assert not hands.event(event, {"chat": OWED}), "it exists once"
+    (owed,) = hands.read_owed(namespace)
+    assert (owed.name, owed.notice) == (event.name, event.notice)
+    assert owed.states == {"chat": OWED, "pager": OWED}
+
+    hands.note_channels(namespace, event.name, {"chat": "sent then C1", "pager": OWED})
+    assert [one.states["chat"] for one in hands.read_owed(namespace)] == ["sent then C1"]
+    hands.note_channels(namespace, event.name, {"chat": "sent then C1", "pager": "sent then"})
+    assert not hands.read_owed(namespace)
+    (known,) = hands.read_channels(namespace, fresh.uid)
+    assert known.states == {"chat": "sent then C1", "pager": "sent then"}
+    hands.note_channels(namespace, "gone", {"chat": OWED})  # Events are kept for an hour; that is no error

@@ -96,9 +96,8 @@ class Connection:
     def get(self, path: str, **query: str) -> dict[str, Any]:
         return self._json("GET", path, query)
 
-    def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
-        query = {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
-        return self._json("POST", path, query, dict(body), "application/json")
+    def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._json("POST", path, {"fieldManager": FIELD_MANAGER}, dict(body), "application/json")
 
     def patch(self, path: str, body: Any, content_type: str) -> dict[str, Any]:
         return self._json("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, content_type)

@@ -33,8 +33,11 @@ from watcher.core import release as releases
 from watcher.core.effects import Deploy, SetMinimum
 from watcher.core.release import (
     ACTOR_ANNOTATION,
+    CHANNEL_ANNOTATION,
     EVIDENCE_ANNOTATION,
     KEY_ANNOTATION,
+    NOTICE_ANNOTATION,
+    OWED_LABEL,
     TERMINAL,
     WATCHER,
     Flip,
@@ -45,6 +48,9 @@ from watcher.core.story import Told
 
 LONGEST_MESSAGE = 1000
 """What an Event's message may have at most (the API server takes 1,024 bytes)."""
+
+OWED = "owed"
+"""The state of a channel that has not been told yet."""
 
 LONGEST_EVIDENCE = 4000
 """How many characters of one piece of evidence an Event carries."""
@@ -70,6 +76,25 @@ class Event:
     actor: str = WATCHER
     """Who decided or asked: a person, a program, or the watcher itself."""
     evidence: Mapping[str, object] = field(default_factory=dict)
+    notice: str = ""
+    """What channels are owed, as JSON; empty where there are none to tell."""
+
+    @property
+    def name(self) -> str:
+        """The same for the same news, so that it exists once."""
+        about = self.about
+        digest = hashlib.sha256(f"{about['uid']}/{about['kind']}/{self.key}".encode()).hexdigest()[:16]
+        return f"{about['name'][:200]}.{digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What an Event says of the channels: the state of each by its name, and the notice itself."""
+
+    namespace: str
+    name: str
+    notice: str
+    states: Mapping[str, str]
 
 
 class Hands:
@@ -226,37 +251,71 @@ class Hands:
         body = {"metadata": {"annotations": dict(annotations)}}
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
-    def event(self, event: Event) -> None:
-        """A Kubernetes Event about an object, once per key however often it is told (S11)."""
+    def event(self, event: Event, states: Mapping[str, str] | None = None) -> bool:
+        """A Kubernetes Event about an object, once per key however often it is told (S11), with the states of the
+        channels that are told, too. Says whether it is new.
+        """
         try:
-            self._api.create(paths.events(event.about["namespace"]), _event(event))
+            self._api.create(paths.events(event.about["namespace"]), _event(event, states or {}))
         except AlreadyExists:
-            return  # told before
+            return False  # told before
+        return True
 
-    def told(self, event: Event) -> bool:
-        """Whether the Event is there already. Asked as a creation that is not carried out: that needs no further right
-        than creating does."""
-        try:
-            self._api.create(paths.events(event.about["namespace"]), _event(event), dry_run=True)
-        except AlreadyExists:
-            return True
-        return False
+    def note_channels(self, namespace: str, name: str, states: Mapping[str, str]) -> None:
+        """Note on an Event which channels have been told. One that is there no more needs no note."""
+        meta = {"annotations": _channels(states), "labels": {OWED_LABEL: None} if _settled(states) else {}}
+        with suppress(NotFound):
+            self._api.patch(f"{paths.events(namespace)}/{name}", {"metadata": meta}, MERGE_PATCH)
+
+    def read_owed(self, namespace: str) -> tuple[Owed, ...]:
+        """The Events of a namespace whose channels have not all been told, in the order of their times."""
+        found = self._api.get(paths.events(namespace), labelSelector=f"{OWED_LABEL}=true")
+        return _owed(found)
+
+    def read_channels(self, namespace: str, uid: str) -> tuple[Owed, ...]:
+        """All Events about one object that tell what channels got, in the order of their times."""
+        return _owed(self._api.get(paths.events(namespace), fieldSelector=f"involvedObject.uid={uid}"))
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _channels(states: Mapping[str, str]) -> dict[str, str]:
+    return {f"{CHANNEL_ANNOTATION}{channel}": state for channel, state in states.items()}
+
+
+def _settled(states: Mapping[str, str]) -> bool:
+    return OWED not in states.values()
+
+
+def _owed(listed: Mapping[str, Any]) -> tuple[Owed, ...]:
+    found = []
+    for item in sorted(listed.get("items") or (), key=lambda item: str(item.get("firstTimestamp") or "")):
+        meta = item["metadata"]
+        notes: dict[str, str] = meta.get("annotations") or {}
+        states = {
+            name.removeprefix(CHANNEL_ANNOTATION): state
+            for name, state in notes.items()
+            if name.startswith(CHANNEL_ANNOTATION)
+        }
+        found.append(Owed(meta["namespace"], meta["name"], notes.get(NOTICE_ANNOTATION, ""), states))
+    return tuple(found)
+
+
+def _event(event: Event, states: Mapping[str, str]) -> dict[str, Any]:
     about = event.about
-    digest = hashlib.sha256(f"{about['uid']}/{about['kind']}/{event.key}".encode()).hexdigest()[:16]
+    notice = {NOTICE_ANNOTATION: event.notice} if states else {}
     stamp = event.at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{about['name'][:200]}.{digest}",
+            "name": event.name,
             "namespace": about["namespace"],
+            "labels": {} if _settled(states) else {OWED_LABEL: "true"},
             "annotations": {
                 KEY_ANNOTATION: event.key.partition("/")[2],
                 ACTOR_ANNOTATION: event.actor,
                 EVIDENCE_ANNOTATION: _evidence(event.evidence),
+                **notice,
+                **_channels(states),
             },
         },
         "involvedObject": dict(about),
