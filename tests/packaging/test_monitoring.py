@@ -26,7 +26,8 @@ def manifest(name: str) -> dict[str, Any]:
 
 
 RULES = [rule for group in manifest("prometheus-rule.yaml")["spec"]["groups"] for rule in group["rules"]]
-ALERTS = [rule["alert"] for rule in RULES]
+ALERTS = [rule["alert"] for rule in RULES if "alert" in rule]
+RECORDS = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
 
 ONE = 'namespace="a",pod="w-1"'
 TWO = 'namespace="a",pod="w-2"'
@@ -54,6 +55,14 @@ def standing(condition: str, one: str, two: str) -> dict[str, str]:
     """What each of two replicas says of a condition."""
     about = f'application_namespace="shop",application="shop",condition="{condition}"'
     return {f"watcher_release_condition{{{pod},{about}}}": values for pod, values in ((ONE, one), (TWO, two))}
+
+
+def behind(values: str) -> dict[str, str]:
+    return {f'watcher_watch_behind_seconds{{{ONE},application_namespace="shop",application="shop"}}': values}
+
+
+def prometheus(up: str, watches: str) -> dict[str, str]:
+    return {f"watcher_prometheus_up{{{ONE}}}": up, f"watcher_watches{{{ONE}}}": watches}
 
 
 CASES = [
@@ -147,6 +156,38 @@ CASES = [
             Case("over", alert, standing(condition, "1x10 0x20", "1x10 0x20"), 15, False),
         )
     ),
+    Case("in time", "BluegreenWatcherBehind", behind("0x20"), 10, False),
+    Case("in time again", "BluegreenWatcherBehind", behind("0 70 0x20"), 3, False),
+    Case("far behind", "BluegreenWatcherBehind", behind("0 60 120+60x20"), 10, True),
+    Case("prometheus answers", "BluegreenWatcherPrometheusUnreachable", prometheus("1x20", "2x20"), 10, False),
+    Case("prometheus is away", "BluegreenWatcherPrometheusUnreachable", prometheus("0x20", "2x20"), 10, True),
+    Case("away, and nobody asks", "BluegreenWatcherPrometheusUnreachable", prometheus("0x20", "0x20"), 10, False),
+    Case(
+        "away, and the one that watches is another replica, which reaches it",
+        "BluegreenWatcherPrometheusUnreachable",
+        {f"watcher_prometheus_up{{{ONE}}}": "0x20", f"watcher_watches{{{TWO}}}": "2x20"},
+        10,
+        False,
+    ),
+    Case(
+        "one failure", "BluegreenWatcherLeaseFailing", {f"watcher_lease_failures_total{{{ONE}}}": "0x5 1x20"}, 8, False
+    ),
+    Case(
+        "again and again",
+        "BluegreenWatcherLeaseFailing",
+        {f"watcher_lease_failures_total{{{ONE}}}": "0+2x20"},
+        10,
+        True,
+    ),
+    Case("usable", "BluegreenWatcherCertificateRefused", {f"watcher_certificate_valid{{{ONE}}}": "1x20"}, 10, False),
+    Case(
+        "just changed",
+        "BluegreenWatcherCertificateRefused",
+        {f"watcher_certificate_valid{{{ONE}}}": "1x5 0x3 1x20"},
+        9,
+        False,
+    ),
+    Case("unusable", "BluegreenWatcherCertificateRefused", {f"watcher_certificate_valid{{{ONE}}}": "0x20"}, 10, True),
     Case("all is delivered", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "3x40"}, 20, False),
     Case("one is lost", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "0x10 1x40"}, 15, True),
 ]
@@ -189,6 +230,49 @@ def test_each_alert_fires_when_it_should_and_only_then(rule_file: Path, tmp_path
     promtool("test", "rules", str(file))
 
 
+def test_the_figures_of_delivery_are_those_of_two_replicas_and_a_restart(rule_file: Path, tmp_path: Path) -> None:
+    """One replica leads for two days and is replaced; the other one goes on, and restarts once."""
+    shop = 'application_namespace="shop",application="shop"'
+    one, two = f"{ONE},{shop}", f"{TWO},{shop}"
+    series = {
+        f"watcher_deployments_total{{{one}}}": "0x23 4x23 _x120",
+        f"watcher_deployments_total{{{two}}}": "0x71 3x24 0x24 1x48",
+        f"watcher_deployment_failures_total{{{one}}}": "0x23 1x23 _x120",
+        f"watcher_deployment_failures_total{{{two}}}": "0x71 1x24 0x72",
+    }
+    for le in ("60.0", "300.0", "+Inf"):
+        for name in ("lead_time", "restore", "rollback"):
+            values = "0x168" if le == "60.0" else "0x71 2x97"
+            series[f'watcher_{name}_seconds_bucket{{{two},le="{le}"}}'] = values
+    labels = f"{{{shop}}}"
+    wanted = {
+        "application:watcher_deployments:per_day7d": 8 / 7,
+        "application:watcher_change_failures:ratio7d": 2 / 8,
+        "application:watcher_lead_time_seconds:p50_7d": 180,
+        "application:watcher_restore_seconds:p50_7d": 180,
+        "application:watcher_rollback_seconds:p90_7d": 276,
+    }
+    assert set(wanted) == set(RECORDS)
+    expressions = [
+        {
+            # The window's two ends are not samples: what increase adds for them is no more than a fortieth.
+            "expr": f"round({record}{{}}, {abs(value) / 20})",
+            "eval_time": "7d",
+            "exp_samples": [{"labels": labels, "value": value}],
+        }
+        for record, value in wanted.items()
+    ]
+    test = {
+        "interval": "1h",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": expressions,
+    }
+    file = tmp_path / "tests.json"
+    file.write_text(json.dumps({"rule_files": [str(rule_file)], "evaluation_interval": "1h", "tests": [test]}), "utf-8")
+
+    promtool("test", "rules", str(file))
+
+
 def test_each_alert_is_seen_to_fire_and_seen_not_to() -> None:
     assert {(case.alert, case.fires) for case in CASES} == {
         (alert, fires) for alert in ALERTS for fires in (True, False)
@@ -214,11 +298,34 @@ def test_prometheus_finds_nothing_to_complain_of_in_the_metrics() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("rule", RULES, ids=ALERTS)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if "alert" in rule], ids=ALERTS)
 def test_each_alert_says_what_is_wrong_and_what_to_look_at(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    assert set(rule["annotations"]) == {"summary", "description"}
-    assert all(text.endswith(".") for text in rule["annotations"].values())
+    annotations = rule["annotations"]
+    assert set(annotations) == {"summary", "description", "runbook_url"}
+    assert all(annotations[key].endswith(".") for key in ("summary", "description"))
+    file, _, anchor = annotations["runbook_url"].partition("#")
+    headings = re.findall(r"^## (.+)$", (ROOT / file).read_text("utf-8"), re.MULTILINE)
+    assert rule["alert"] in headings
+    assert anchor == rule["alert"].lower(), "as code hosts make it"
+
+
+def test_the_runbook_has_the_alerts_in_their_order_and_nothing_else() -> None:
+    text = (ROOT / "docs/runbook.md").read_text("utf-8")
+
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ALERTS
+
+
+def test_the_rule_file_for_a_prometheus_without_the_operator_is_the_same() -> None:
+    assert manifest("rules.yaml") == manifest("prometheus-rule.yaml")["spec"]
+
+
+def test_the_figures_of_delivery_are_documented_as_they_are_recorded() -> None:
+    text = (ROOT / "docs/metrics.md").read_text("utf-8")
+    (block,) = re.findall(r"```promql\n(.*?)```", text, re.DOTALL)
+
+    assert re.findall(r"`(application:\S+)` \|$", text, re.MULTILINE) == list(RECORDS)
+    assert [expr.strip() for expr in block.split("\n\n")] == [expr.strip() for expr in RECORDS.values()]
 
 
 def test_the_monitor_scrapes_the_port_of_the_service() -> None:
