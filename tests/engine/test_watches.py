@@ -14,7 +14,7 @@ from tests.support.clock import HandClock
 from watcher.core.observed import WatchReading
 from watcher.core.readings import Answer, Failed, NoData, Query, Row, Series
 from watcher.core.rules import BoundRule
-from watcher.engine.watches import Key, Watches
+from watcher.engine.watches import LINGER, Key, Watches
 
 START = 1_000_000.0
 SECOND = timedelta(seconds=1)
@@ -519,3 +519,28 @@ def test_how_late_each_answer_is_judged_is_told_and_how_far_a_watch_is_behind_is
     assert one.watches.standing()[A].behind == 0
     one.watches.forget(A)
     assert list(one.watches.standing()) == [B]
+
+
+def test_what_the_rules_of_a_watch_said_last_is_shown_for_a_while_after_its_end(one: Set) -> None:
+    one.metrics.values["q(http/errors)"] = {2.0: 11.0}
+    one.follow(A, rule())
+    one.at(2)
+    one.watches.end(A)
+    one.watches.end(A)
+    (watched,) = one.watches.standing().values()
+    assert [(r.id, state.outcome, state.value) for r, state in watched.rules] == [("http/errors", "breach", 11.0)]
+    one.at(100)
+    assert one.new == [], "nothing is asked for it"
+    assert one.watches.standing() == {A: watched}
+    one.at(2 + LINGER)
+    assert one.watches.standing() == {}
+
+
+def test_a_watch_that_somebody_else_goes_on_with_is_shown_no_more(one: Set) -> None:
+    for key in (A, B):
+        one.follow(key, rule())
+    one.at(2)
+    one.watches.end(B)
+    for key in (A, B):
+        one.watches.forget(key)
+    assert one.watches.standing() == {}

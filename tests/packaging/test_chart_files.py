@@ -17,6 +17,7 @@ LINKED = {
     "api.yaml": "deploy/components/api/roles.yaml",
     "cluster-role.yaml": "deploy/cluster-role.yaml",
     "crd.yaml": "deploy/crd.yaml",
+    "dashboard.json": "deploy/components/monitoring/dashboard.json",
     "lease.yaml": "deploy/base/lease.yaml",
     "people.yaml": "deploy/people.yaml",
     "prometheus-rule.yaml": "deploy/components/monitoring/prometheus-rule.yaml",

@@ -81,8 +81,9 @@ def test_the_rights_for_the_api_are_those_of_the_requests_that_it_makes(tmp_path
 def test_monitoring_is_added_in_the_daemons_namespace(tmp_path: Path) -> None:
     directory = kustomization(tmp_path, example("components/monitoring"))
     added = [one for one in render(directory) if one["kind"] in ("ServiceMonitor", "PrometheusRule")]
+    added += [one for one in render(directory) if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1"]
 
-    assert [one["metadata"]["namespace"] for one in added] == ["bluegreen-watcher"] * 2
+    assert [one["metadata"]["namespace"] for one in added] == ["bluegreen-watcher"] * 3
 
 
 def test_the_overlay_for_one_namespace_can_be_moved_to_another(tmp_path: Path) -> None:

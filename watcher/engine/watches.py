@@ -36,6 +36,11 @@ Key = tuple[str, str]
 
 log = structlog.get_logger(__name__)
 
+LINGER = 120.0
+"""Seconds for which what the rules of a watch said last is still shown: it ends the moment that one of them is breached,
+and whoever scrapes is to see that breach.
+"""
+
 MOST_TIMES = 5000
 """How many evaluation times one request asks for; a longer gap is caught up in several."""
 
@@ -107,6 +112,9 @@ class _Watch:
         """Up to which time evaluations count: not past the end of the watch before that end has been judged."""
         return now if self.over else min(now, self.until)
 
+    def standing(self, behind: float) -> Watched:
+        return Watched(tuple((entry.rule, entry.shown) for entry in self.rules), behind)
+
     def overdue(self, now: float) -> float:
         """For how many seconds the oldest evaluation without an answer has been due."""
         horizon = self.horizon(now)
@@ -141,6 +149,8 @@ class Watches:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="metrics")
         self._past_pool = ThreadPoolExecutor(2, thread_name_prefix="past")
         self._watches: dict[Key, _Watch] = {}
+        self._ended: dict[Key, tuple[float, Watched]] = {}
+        """What the rules said at the end of a watch, and until when that is shown."""
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -159,8 +169,18 @@ class Watches:
             self._watches[key] = _Watch(fresh, switched_at.timestamp(), until.timestamp())
 
     def forget(self, key: Key) -> None:
+        """Somebody else goes on with it, or it is gone."""
         with self._lock:
             self._watches.pop(key, None)
+            self._ended.pop(key, None)
+
+    def end(self, key: Key) -> None:
+        """The watch is over: nothing is asked for it any more."""
+        now = self._clock.now().timestamp()
+        with self._lock:
+            watch = self._watches.pop(key, None)
+            if watch is not None:
+                self._ended[key] = now + LINGER, watch.standing(0.0)
 
     def reading(self, key: Key) -> WatchReading | None:
         """What the rules say; None before they were first asked."""
@@ -169,14 +189,13 @@ class Watches:
             return found.reading if found else None
 
     def standing(self) -> dict[Key, Watched]:
-        """Where each rule of each watch stands, and how far the watch is behind."""
+        """Where each rule of each watch stands, and how far the watch is behind; also of those that have just ended."""
         now = self._clock.now().timestamp()
         with self._lock:
+            self._ended = {key: one for key, one in self._ended.items() if now < one[0]}
+            ended = {key: watched for key, (_, watched) in self._ended.items()}
             watches = dict(self._watches)
-        return {
-            key: Watched(tuple((entry.rule, entry.shown) for entry in watch.rules), watch.overdue(now))
-            for key, watch in watches.items()
-        }
+        return ended | {key: watch.standing(watch.overdue(now)) for key, watch in watches.items()}
 
     def running(self) -> int:
         with self._lock:

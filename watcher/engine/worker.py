@@ -238,7 +238,7 @@ class Workers:
         if release.phase is Phase.WATCHING and status.pinned and status.switched_at and status.watch_until:
             self._watches.follow(key, status.pinned.rules, status.switched_at, status.watch_until)
         elif release.phase.terminal or release.phase is Phase.ROLLING_BACK:
-            self._watches.forget(key)
+            self._watches.end(key)
             if release.phase.terminal:
                 self._logs.pop(key, None)
                 self._last.pop(key, None)
