@@ -25,16 +25,13 @@ def flip(index: int, to: str, reason: str, seconds: float) -> Flip:
     return Flip(index=index, from_="green" if to == "blue" else "blue", to=to, reason=reason, at=at(seconds))
 
 
-def release(
-    phase: Phase, *, spec: dict[str, Any] | None = None, asked: dict[str, str] | None = None, **status: Any
-) -> Release:
+def release(phase: Phase, *, spec: dict[str, Any] | None = None, **status: Any) -> Release:
     return Release(
         name="a",
         namespace="prod",
         uid="1",
         resource_version="1",
         created_at=CREATED,
-        asked=asked or {},
         spec=Spec(application="chat", images={"chat": "chat:2"}).model_copy(update=spec or {}),
         status=Status(phase=phase, **status),
     )
@@ -78,18 +75,18 @@ def test_what_happens_to_a_known_application_makes_no_series_that_was_not_there(
     assert len(generate_latest(measures.registry).splitlines()) == before
 
 
-def story(measures: Measures, reason: str, asked: dict[str, str] | None = None) -> None:
+def story(measures: Measures, reason: str) -> None:
     """A Release that goes live, and back two seconds after its verdict."""
     rollback = Decision(code=reason, message="bad", at=at(120))
     back = (OUT, flip(2, "blue", reason, 122))
     steps = [
         release(Phase.PENDING),
-        release(Phase.SWITCHING, asked=asked),
-        release(Phase.VERIFYING, asked=asked, **LIVE),
-        release(Phase.WATCHING, asked=asked, verdict="hold", **LIVE),
-        release(Phase.ROLLING_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE),
-        release(Phase.ROLLING_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
-        release(Phase.ROLLED_BACK, asked=asked, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
+        release(Phase.SWITCHING),
+        release(Phase.VERIFYING, **LIVE),
+        release(Phase.WATCHING, verdict="hold", **LIVE),
+        release(Phase.ROLLING_BACK, verdict="rollback", rollback=rollback, **LIVE),
+        release(Phase.ROLLING_BACK, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
+        release(Phase.ROLLED_BACK, verdict="rollback", rollback=rollback, **LIVE | {"flips": back}),
     ]
     for old, new in pairwise(steps):
         measures.moved(old, new)
@@ -117,6 +114,7 @@ def test_a_release_that_goes_back_is_a_deployment_and_a_failure_and_each_time_is
         ("check/live/readyz", "check"),
         ("VerifyDeadline", "check"),
         ("manual", "manual"),
+        ("alert/HighErrorRate", "alert"),
         ("inconclusive", "inconclusive"),
         ("SelectorMoved", "other"),
     ],
@@ -125,13 +123,6 @@ def test_what_sends_traffic_back_is_told_by_one_of_a_few_words(measures: Measure
     story(measures, reason)
 
     assert value(measures, "watcher_flips_total", direction="back", reason=shown) == 1
-
-
-def test_a_rollback_that_an_alert_asked_for_is_told_from_a_persons(measures: Measures) -> None:
-    story(measures, "manual", {"alert-1": "rollback"})
-
-    assert value(measures, "watcher_flips_total", direction="back", reason="alert") == 1
-    assert value(measures, "watcher_flips_total", direction="back", reason="manual") == 0
 
 
 def test_a_release_that_never_went_live_is_neither_a_deployment_nor_a_failure(measures: Measures) -> None:

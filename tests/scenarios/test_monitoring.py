@@ -63,7 +63,8 @@ class Asked:
 
     def over(self, expr: str) -> list[float]:
         """Every number that a query has given since."""
-        data = self._get("query_range", query=expr, start=self.since, end=time.time(), step=1)
+        # The last step is after the last scrape, so that what it brought is seen.
+        data = self._get("query_range", query=expr, start=self.since, end=time.time() + 2, step=1)
         numbers = [float(value) for series in data["result"] for _, value in series["values"]]
         return [number for number in numbers if not math.isnan(number)]
 

@@ -39,6 +39,7 @@ _CLASSES = {
     "pods": "pods",
     "check": "check",
     "VerifyDeadline": "check",
+    "alert": "alert",
     "manual": "manual",
     "inconclusive": "inconclusive",
 }
@@ -268,7 +269,7 @@ class Measures:
             self.verdicts.labels(*application, new.status.verdict).inc()
         for flip in new.status.flips[len(old.status.flips) :]:
             direction = "forward" if flip.reason in FORWARD else "back"
-            self.flips.labels(*application, direction, reason_class(flip, new)).inc()
+            self.flips.labels(*application, direction, reason_class(flip)).inc()
             if new.status.rollback and direction == "back":
                 seconds = (flip.at - new.status.rollback.at).total_seconds()
                 self.rollback_seconds.labels(*application).observe(max(0.0, seconds))
@@ -291,10 +292,8 @@ class Measures:
             self.restore_seconds.labels(*application).observe(max(0.0, seconds))
 
 
-def reason_class(flip: Flip, release: Release) -> str:
+def reason_class(flip: Flip) -> str:
     """Why a flip was made, as one of a few words."""
     if flip.reason in FORWARD:
         return flip.reason
-    found = _CLASSES.get(flip.reason.partition("/")[0], "other")
-    asked = any(key.startswith("alert") and done == "rollback" for key, done in release.asked.items())
-    return "alert" if found == "manual" and asked else found
+    return _CLASSES.get(flip.reason.partition("/")[0], "other")

@@ -37,8 +37,8 @@ Key = tuple[str, str]
 log = structlog.get_logger(__name__)
 
 LINGER = 120.0
-"""Seconds for which what the rules of a watch said last is still shown: it ends the moment that one of them is breached,
-and whoever scrapes is to see that breach.
+"""Seconds for which what the rules of a watch said last is still shown: it ends the moment that one of them is
+breached, and whoever scrapes is to see that breach.
 """
 
 MOST_TIMES = 5000
