@@ -120,6 +120,8 @@ def test_a_job_need_not_wait_for_the_end_and_another_one_can_abort(pipeline: Cal
     assert watched.status == 0, watched.raw
     assert (watched.outputs["phase"], watched.outputs["active-color"]) == ("Watching", "green")
     name = watched.outputs["release"]
+    asked = site.steer("wait", name, until="asked")
+    assert (asked.status, asked.outputs["phase"], asked.summary) == (0, "Watching", "")
     second = site.run("2.5.0")
     assert second.status == 5, second.raw
     assert second.outputs["reason"] == "AnotherReleaseRunning"
