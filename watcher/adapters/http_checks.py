@@ -1,7 +1,8 @@
 """One HTTP check of a version: ask an address until it answers as expected, and see that it goes on doing so.
 
 What always holds: `run_http_check` never raises for what a server does, ends within `within + for_ + timeout` seconds,
-opens a new connection for each try (so that a Service spreads the tries over its pods), and puts no secret into words.
+opens a new connection for each try (so that a Service spreads the tries over its pods), fills in secrets only for that
+try, and puts none of them into words.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -21,8 +22,11 @@ from requests.auth import HTTPBasicAuth
 from watcher.adapters.bounded_http import BoundedSession, Cancelled, Reply, Unreachable
 from watcher.adapters.errors import AdapterError
 from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, SystemClock, Try, repeat, unheard
+from watcher.adapters.secrets import REDACTOR, no_secret
+from watcher.core.secrets import Value, in_body, in_header, in_url
 
 MAX_BODY_BYTES = 1024 * 1024  # read and searched; what comes after is not looked at
+MAX_SEARCHED = 64 * 1024  # characters in which secrets are looked for, before all but the beginning is cut off
 MAX_OUTPUT = 500  # characters of the last body that an outcome keeps
 MAX_REDIRECTS = 5
 
@@ -60,16 +64,35 @@ class HttpCheck:
 
 
 def run_http_check(
-    check: HttpCheck, cancel: threading.Event, clock: Clock | None = None, heard: Heard = unheard
+    check: HttpCheck,
+    cancel: threading.Event,
+    clock: Clock | None = None,
+    heard: Heard = unheard,
+    value: Value = no_secret,
 ) -> CheckOutcome:
-    """Run a check to its end, or until `cancel` is set."""
+    """Run a check to its end, or until `cancel` is set. `value` gives the secrets that it refers to."""
     chosen = clock or SystemClock()
     pace = Pace(check.every, check.for_, check.within, check.timeout)
 
     def attempt(patience: float) -> Try:
-        return _try(check, patience, cancel, chosen)
+        try:
+            whole = _filled(check, value)
+        except AdapterError as error:
+            return Try(f"could not be sent: {error}")
+        return _try(whole, patience, cancel, chosen)
 
     return repeat(f"{check.method} {check.shown}", pace, attempt, cancel, chosen, heard)
+
+
+def _filled(check: HttpCheck, value: Value) -> HttpCheck:
+    """The check with each secret that it refers to, as it is now."""
+    body = check.body
+    return replace(
+        check,
+        url=in_url(check.url, value),
+        headers={name: in_header(text, value) for name, text in check.headers.items()},
+        body=in_body(body, check.headers, value) if isinstance(body, str) else body,
+    )
 
 
 def _try(check: HttpCheck, patience: float, cancel: threading.Event, clock: Clock) -> Try:
@@ -116,7 +139,7 @@ def _ask(session: BoundedSession, check: HttpCheck, patience: float, cancel: thr
 def _judge(check: HttpCheck, reply: Reply, took: float) -> Try:
     text = reply.body.decode("utf-8", "replace")
     output = _without_secrets(check, text)[:MAX_OUTPUT]
-    got = f"{reply.status} {reply.reason}".strip()
+    got = _without_secrets(check, f"{reply.status} {reply.reason}".strip())
     problem = _status(check, reply, got) or _latency(check, took) or _body(check, text, reply)
     return Try(problem, f"answered {got} as expected", output)
 
@@ -212,7 +235,8 @@ def _auth(url: str) -> HTTPBasicAuth | None:
 
 
 def _without_secrets(check: HttpCheck, text: str) -> str:
-    """A server may echo what it was sent."""
+    """The beginning of a text: a server may echo what it was sent."""
+    text = REDACTOR.cut(text[:MAX_SEARCHED])
     secrets = [word for value in check.headers.values() for word in (value, *value.split())]
     password = urlsplit(check.url).password
     secrets += [password, unquote(password)] if password else []

@@ -22,7 +22,7 @@ def read_files(directories: Sequence[Path]) -> Config:
     """The files as the daemon would take them; every problem is printed, and the command ends, where it would not."""
     from watcher.engine.config import read_config
 
-    config, problems = read_config(list(directories), os.environ)
+    config, problems = read_config(list(directories), os.environ, secrets_elsewhere=True)
     if config is None:
         for problem in problems:
             print(problem, file=sys.stderr)

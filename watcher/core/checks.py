@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from watcher.core.jobs import JobCheck
-from watcher.core.models import Duration, Model, Name, PositiveDuration, Url, UrlPath
+from watcher.core.models import Duration, Model, Name, PositiveDuration, SentUrl, UrlPath
 from watcher.core.rules import Reduce, Template, Threshold
 from watcher.core.units import Invalid
 
@@ -196,7 +196,7 @@ class HookHttp(Model):
     both colours and its phase.
     """
 
-    url: Url
+    url: SentUrl
     method: Literal["GET", "POST", "PUT", "DELETE"] = "POST"
     headers: dict[str, str] = {}
     body: str | None = None

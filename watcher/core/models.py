@@ -100,7 +100,12 @@ def _is_url(given: str) -> str:
     return given
 
 
+def _is_sent_url(given: str) -> str:
+    return given if re.match(_REFERENCE, given) else _is_url(given)
+
+
 _URL = r"^https?://[^/\s]"
+_REFERENCE = r"^\s*\{\{\s*secrets\."
 
 Duration = Annotated[
     timedelta,
@@ -130,6 +135,9 @@ UrlPath = Annotated[str, AfterValidator(_is_path), Field(json_schema_extra={"pat
 
 Url = Annotated[str, AfterValidator(_is_url), Field(json_schema_extra={"pattern": _URL})]
 """The whole address of a request."""
+
+SentUrl = Annotated[str, AfterValidator(_is_sent_url), Field(json_schema_extra={"pattern": f"{_URL}|{_REFERENCE}"})]
+"""The whole address of a request, or a secret that holds it."""
 
 Name = Annotated[str, AfterValidator(_is_name), Field(json_schema_extra={"pattern": f"^{_DNS_LABEL.pattern}$"})]
 """A DNS label (RFC 1123): lower-case letters, digits and `-`, at most 63 characters."""

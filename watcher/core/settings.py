@@ -63,12 +63,21 @@ class Log(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class Secrets(Model):
+    """Where the values lie that `{{ secrets.NAME }}` stands for: each in a file NAME of the directory, which usually is
+    a mounted Secret. A file is read when its value is sent.
+    """
+
+    directory: str | None = None
+
+
 class Settings(Model):
     """The file `watcher.yaml`."""
 
     api_version: ApiVersion = "watcher.bluegreen.dev/v1alpha1"
     kind: Literal["Settings"] = "Settings"
     prometheus: Prometheus = Prometheus()
+    secrets: Secrets = Secrets()
     namespaces: tuple[Name, ...] = ()
     """Namespaces to serve besides those of the Applications: a Release there is refused with a reason."""
     lease: Lease = Lease()

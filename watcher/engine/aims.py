@@ -33,13 +33,14 @@ def begin(checks: Checks, caches: Caches, release: Release, app: Application, ef
         checks.start_job(key, effect.id, order)
     elif isinstance(check, Hook):
         urls = [check.http.url] if check.http else []
-        checks.start(key, effect.id, probes(introduced(check, effect.id, release), urls))
+        checks.start(key, effect.id, probes(introduced(check, effect.id, release), urls, value=checks.secret))
     elif check.promql:
         checks.ask(key, effect.id, check.promql, app, effect.color, release.spec.version)
     else:
         spec = check.http or check.tcp or check.grpc
         number = spec.port if spec else None
-        runs = probes(check, targets(caches, app, effect, number), f"{app.spec.service}.{app.namespace}.svc")
+        addresses, name = targets(caches, app, effect, number), f"{app.spec.service}.{app.namespace}.svc"
+        runs = probes(check, addresses, name, checks.secret)
         checks.start(key, effect.id, runs, _nowhere(caches, app, effect, number))
 
 

@@ -17,9 +17,11 @@ import structlog
 
 from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.adapters.repeated import CheckOutcome, Heard
+from watcher.adapters.secrets import REDACTOR, no_secret
 from watcher.core.application import Application
 from watcher.core.checks import PromqlCheck
 from watcher.core.observed import CheckResult
+from watcher.core.secrets import Value
 from watcher.engine.clock import Clock
 from watcher.engine.probes import Metrics, Run, question
 
@@ -73,7 +75,10 @@ class Checks:
         metrics: Metrics,
         threads: int = 64,
         job_threads: int = 64,
+        secret: Value = no_secret,
     ) -> None:
+        self.secret = secret
+        """Gives the secrets that checks and hooks refer to."""
         self._told, self._clock, self._jobs, self._metrics = told, clock, jobs, metrics
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
         self._job_pool = ThreadPoolExecutor(job_threads, thread_name_prefix="job")
@@ -174,12 +179,14 @@ class Checks:
             def heard(count: int, last: str) -> None:
                 with self._lock:
                     tries[address] = count
-                    run.results[id_] = replace(run.results[id_], tries=sum(tries.values()), last=last)
+                    run.results[id_] = replace(run.results[id_], tries=sum(tries.values()), last=REDACTOR.cut(last))
 
             return heard
 
         try:
             result = work(run, listen)
+            # What was asked may have said again what it was told.
+            result = replace(result, message=REDACTOR.cut(result.message), output=REDACTOR.cut(result.output))
         except Exception as error:
             log.exception("a check could not be run", check=id_, release=key[1])
             result = CheckResult(ok=False, message=f"the check could not be run: {type(error).__name__}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from watcher.adapters.secrets import look
 from watcher.core.application import Application
 from watcher.core.binding import binding_problems
 from watcher.core.channels import channel_problems
@@ -17,6 +18,7 @@ from watcher.core.documents import Document, Problem, duplicates, read_documents
 from watcher.core.job_templates import with_templates
 from watcher.core.jobs import JobTemplate
 from watcher.core.models import Model
+from watcher.core.plain_secrets import secret_problems
 from watcher.core.rules import RuleSet
 from watcher.core.ruletest import RuleTest
 from watcher.core.settings import Settings
@@ -29,7 +31,7 @@ KINDS: Mapping[str, type[Model]] = {
     "Job": JobTemplate,
     "RuleTest": RuleTest,  # read by `watcher rules test`; the daemon only lets it lie beside the rules
 }
-SECTIONS = ("prometheus", "lease", "http", "log")
+SECTIONS = ("prometheus", "secrets", "lease", "http", "log")
 """The parts of the settings that environment variables can override."""
 
 LARGEST_FILE = 1024 * 1024
@@ -63,8 +65,14 @@ class Files:
     by itself. A mounted ConfigMap changes at once, behind one link, and counts at once.
     """
 
-    def __init__(self, directories: list[Path], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, directories: list[Path], environment: Mapping[str, str], *, secrets_elsewhere: bool = False
+    ) -> None:
+        """`secrets_elsewhere` says that the daemon, not this process, has the secrets that the files refer to."""
         self._directories, self._environment = directories, environment
+        self._secrets_elsewhere = secrets_elsewhere
+        self._secrets: Secrets = (None, {})
+        """Where they lay when the files were last understood, and what there was."""
         self._read: Texts | None = None
         self._seen: Texts | None = None
         self._answer: Answer = (None, [])
@@ -74,10 +82,16 @@ class Files:
         """The same object as before while every file says the same."""
         found = read_texts(self._directories)
         if self._read is None or (found != self._read and (found == self._seen or self._mounted())):
-            self._answer = _understand(*self._not_emptied(found), self._environment)
-            self._read = found
+            self._understand(found)
+        elif look(self._secrets[0]) != self._secrets[1]:
+            self._understand(self._read)
         self._seen = found
         return self._answer
+
+    def _understand(self, found: Texts) -> None:
+        settled = _understand(*self._not_emptied(found), self._environment, not self._secrets_elsewhere)
+        self._answer, self._secrets = settled
+        self._read = found
 
     def _mounted(self) -> bool:
         return all((directory / DATA_LINK).is_symlink() for directory in self._directories)
@@ -93,12 +107,18 @@ class Files:
         return found[0], [*found[1], *problems]
 
 
-def read_config(directories: list[Path], environment: Mapping[str, str]) -> Answer:
+def read_config(directories: list[Path], environment: Mapping[str, str], *, secrets_elsewhere: bool = False) -> Answer:
     """Read every *.yaml below the directories. With any problem there is no Config: invalid files change nothing."""
-    return Files(directories, environment).read()
+    return Files(directories, environment, secrets_elsewhere=secrets_elsewhere).read()
 
 
-def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Mapping[str, str]) -> Answer:
+Secrets = tuple[str | None, Mapping[str, str]]
+"""The directory of secrets, and what there is in it: why each cannot be used, "" if it can."""
+
+
+def _understand(
+    texts: Mapping[str, str], unread: list[Problem], environment: Mapping[str, str], with_secrets: bool
+) -> tuple[Answer, Secrets]:
     problems = list(unread)
     documents: list[Document] = []
     for file, text in texts.items():
@@ -123,14 +143,20 @@ def _understand(texts: Mapping[str, str], unread: list[Problem], environment: Ma
             whole.append(app if unreadable else with_templates(app, document.file, documents))
         except Invalid as error:
             problems.append(document.problem(error))
+    chosen = settings[0] if settings else Settings()
     try:
-        chosen = with_environment(settings[0] if settings else Settings(), environment)
+        chosen = with_environment(chosen, environment)
     except Invalid as error:
         problems.append(Problem("environment", 1, 1, error.problem, error.cure, "Settings"))
+    directory = chosen.secrets.directory
+    secrets = (directory, look(directory))
+    known = None if unreadable or not with_secrets else secrets[1]
+    for document in documents:
+        problems += [document.problem(error) for error in secret_problems(document.model, known)]
     if problems:
-        return None, problems
+        return (None, problems), secrets
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
-    return Config(chosen, {(a.namespace, a.name): a for a in whole}, rule_sets, digest), []
+    return (Config(chosen, {(a.namespace, a.name): a for a in whole}, rule_sets, digest), []), secrets
 
 
 def with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:

@@ -28,10 +28,12 @@ from watcher.adapters.kubernetes.jobs import Jobs
 from watcher.adapters.kubernetes.leases import Leases
 from watcher.adapters.kubernetes.reviews import Reviews
 from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
+from watcher.adapters.secrets import SecretFiles
 from watcher.core.application import Spec
 from watcher.core.documents import Problem
 from watcher.core.notices import refused_files
 from watcher.core.release import Phase, Release
+from watcher.core.secrets import Value
 from watcher.core.settings import Settings
 from watcher.engine.alerts import Inbox
 from watcher.engine.blind import NoMetrics
@@ -116,8 +118,9 @@ class Daemon:
         )
         self._lanes: Lanes[Key] = Lanes(self._run, self._is_rescue, self._run_later)
         self._alarms: Alarms[Key] = Alarms(self._clock, self._lanes.wake)
-        self._metrics = _metrics(config.settings, self.measures.asked)
-        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main), self._metrics)
+        secret = SecretFiles(lambda: self.config.settings.secrets.directory).value
+        self._metrics = _metrics(config.settings, secret, self.measures.asked)
+        self._checks = Checks(self._lanes.wake, self._clock, Jobs(self._main), self._metrics, secret=secret)
         self._watches = Watches(
             self._metrics, self._clock, self._lanes.wake, lagged=self.measures.evaluation_lag.observe
         )
@@ -458,7 +461,7 @@ def _reference(namespace: str, lease: str) -> Mapping[str, str]:
     }
 
 
-def _metrics(settings: Settings, asked: Callable[[float, str], None]) -> PrometheusMetrics | NoMetrics:
+def _metrics(settings: Settings, secret: Value, asked: Callable[[float, str], None]) -> PrometheusMetrics | NoMetrics:
     found = settings.prometheus
     if not found.url:
         return NoMetrics()
@@ -469,6 +472,7 @@ def _metrics(settings: Settings, asked: Callable[[float, str], None]) -> Prometh
             token_file=Path(found.token_file) if found.token_file else None,
             ca_file=Path(found.ca_file) if found.ca_file else None,
             timeout=found.timeout.total_seconds(),
+            value=secret,
         ),
         asked,
     )

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import structlog
 
+from watcher.adapters.secrets import REDACTOR
+
 _SECRET_KEY = re.compile(r"token|secret|password|passwd|authorization|api[-_]?key|cookie", re.IGNORECASE)
 _SECRET_TEXT = (
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 [cut]"),
@@ -75,6 +77,7 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
+        value = REDACTOR.cut(value)
         for pattern, instead in _SECRET_TEXT:
             value = pattern.sub(instead, value)
         return value

@@ -16,12 +16,14 @@ from urllib.parse import urlsplit
 from watcher.adapters import grpc_checks
 from watcher.adapters.http_checks import HttpCheck, run_http_check
 from watcher.adapters.repeated import CheckOutcome, Heard, Pace, Try, repeat
+from watcher.adapters.secrets import no_secret
 from watcher.adapters.tcp_checks import run_tcp_check
 from watcher.core import checks as check_models
 from watcher.core.application import Application
 from watcher.core.check_queries import bound_query, judged
 from watcher.core.checks import Addressed, Check, GrpcCheck, Hook, HookHttp, PromqlCheck
 from watcher.core.readings import Answer
+from watcher.core.secrets import Value
 from watcher.core.units import Invalid
 from watcher.engine.clock import Clock
 
@@ -38,15 +40,17 @@ class Metrics(Protocol):
     def instant(self, expr: str, at: datetime, *, within: float | None = None) -> Answer: ...
 
 
-def probes(check: Check | Hook, urls: Sequence[str], server_name: str = "") -> list[Run]:
-    """The check at every address (`http://host:port`). `server_name` is whom a gRPC server is taken to be."""
-    return [_probe(check, url, server_name) for url in urls]
+def probes(check: Check | Hook, urls: Sequence[str], server_name: str = "", value: Value = no_secret) -> list[Run]:
+    """The check at every address (`http://host:port`). `value` gives the secrets that it refers to, `server_name` is
+    whom a gRPC server is taken to be.
+    """
+    return [_probe(check, url, server_name, value) for url in urls]
 
 
-def _probe(check: Check | Hook, url: str, server_name: str) -> Run:
+def _probe(check: Check | Hook, url: str, server_name: str, value: Value) -> Run:
     if check.http is not None:
         request = _request(check.http, url)
-        return lambda cancel, heard: run_http_check(request, cancel, heard=heard)
+        return lambda cancel, heard: run_http_check(request, cancel, heard=heard, value=value)
     assert isinstance(check, Check)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 80

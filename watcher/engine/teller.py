@@ -15,7 +15,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from watcher.adapters.errors import AdapterError, Fatal
 from watcher.adapters.kubernetes.hands import OWED, Event, Hands, Owed
+from watcher.adapters.secrets import REDACTOR
 from watcher.core.channels import wants
 from watcher.core.effects import Tell
 from watcher.core.lifecycle.telling import NEWS
@@ -106,6 +107,7 @@ class Teller:
         """Put a message on its way, once per key of the Release."""
         if (release.uid, tell.key) in self._told:
             return
+        tell = replace(tell, message=REDACTOR.cut(tell.message), evidence=REDACTOR.cut_all(tell.evidence))
         if not tell.repeated:
             _log(release, tell)
         graph = self._config().settings.prometheus.graph_url or ""
@@ -150,7 +152,7 @@ class Teller:
             self._told.clear()  # the Events still tell what was told
         self._told.add(message.key)
         try:
-            self._queue.put_nowait(message)
+            self._queue.put_nowait(replace(message, notice=_without_secrets(message.notice)))
         except queue.Full:
             log.warning("too many messages wait; one is dropped", reason=message.tell.reason)
             self._told.discard(message.key)
@@ -287,6 +289,15 @@ def _thread(state: str) -> str:
     """The thread that a channel's state remembers: `sent TIME THREAD`."""
     words = state.split(" ")
     return words[2] if words[0] == "sent" and len(words) == 3 else ""
+
+
+_KEPT = ("key", "thread", "namespace", "application", "release")
+"""What a notice is known and sorted by: names, which nobody gave back."""
+
+
+def _without_secrets(found: Notice) -> Notice:
+    whole = found.model_dump()
+    return Notice.model_validate(REDACTOR.cut_all(whole) | {name: whole[name] for name in _KEPT})
 
 
 def _log(release: Release, tell: Tell) -> None:

@@ -29,6 +29,7 @@ from watcher.adapters.kubernetes.connection import (
     NotFound,
 )
 from watcher.adapters.kubernetes.leases import Lead, leads
+from watcher.adapters.secrets import REDACTOR
 from watcher.core import release as releases
 from watcher.core.effects import Deploy, SetMinimum
 from watcher.core.release import (
@@ -144,7 +145,7 @@ class Hands:
             text = self._api.text(f"{paths.pods(namespace, pod)}/log", **query, previous=str(previous).lower()).strip()
         except (NotFound, Conflict):
             return ""
-        return "" if text.startswith(LOG_REMOVED) else text
+        return "" if text.startswith(LOG_REMOVED) else REDACTOR.cut(text)
 
     def read_told(self, release: Release) -> tuple[Told, ...]:
         """The Events about a Release, in the order of their times."""
@@ -227,7 +228,7 @@ class Hands:
         """Write what changed, if nobody else changed the Release since it was read (else Conflict)."""
         body = {
             "metadata": {"resourceVersion": release.resource_version},
-            "status": releases.status_patch(release.status, status),
+            "status": _cut(releases.status_patch(release.status, status)),
         }
         path = f"{paths.releases(release.namespace, release.name)}/status"
         return releases.from_json(self._api.patch(path, body, MERGE_PATCH))
@@ -242,7 +243,7 @@ class Hands:
     ) -> Release:
         """Set (or with None, take away) one of the Release's commands: approve, pause, resume, abort, rollback."""
         # A new pause is not resumed yet, whatever the clocks of those who asked say.
-        spec = {field: value} | ({"resume": None} if field == "pause" else {})
+        spec = {field: REDACTOR.cut_all(value)} | ({"resume": None} if field == "pause" else {})
         body = {"spec": spec} | ({"metadata": {"annotations": dict(annotations)}} if annotations else {})
         return releases.from_json(self._api.patch(paths.releases(namespace, name), body, MERGE_PATCH))
 
@@ -313,14 +314,14 @@ def _event(event: Event, states: Mapping[str, str]) -> dict[str, Any]:
             "annotations": {
                 KEY_ANNOTATION: event.key.partition("/")[2],
                 ACTOR_ANNOTATION: event.actor,
-                EVIDENCE_ANNOTATION: _evidence(event.evidence),
+                EVIDENCE_ANNOTATION: _evidence(REDACTOR.cut_all(event.evidence)),
                 **notice,
                 **_channels(states),
             },
         },
         "involvedObject": dict(about),
         "reason": event.reason.replace("/", "")[:120],
-        "message": event.message[:LONGEST_MESSAGE],
+        "message": REDACTOR.cut(event.message)[:LONGEST_MESSAGE],
         "type": event.type,
         "firstTimestamp": stamp,
         "lastTimestamp": stamp,
@@ -329,6 +330,19 @@ def _event(event: Event, states: Mapping[str, str]) -> dict[str, Any]:
         "reportingComponent": FIELD_MANAGER,
         "reportingInstance": FIELD_MANAGER,
     }
+
+
+_SENTENCES = ("message", "output", "last", "evidence", "query")
+"""The parts of a status that tell what others said. The next step goes by all else, which stays as it is."""
+
+
+def _cut(status: Any) -> Any:
+    """A status without secrets in what it tells."""
+    if isinstance(status, dict):
+        return {
+            k: REDACTOR.cut_all(v) if k in _SENTENCES else v if k == "pinned" else _cut(v) for k, v in status.items()
+        }
+    return [_cut(one) for one in status] if isinstance(status, list) else status
 
 
 def _evidence(evidence: Mapping[str, object]) -> str:

@@ -16,6 +16,7 @@ import requests
 
 from watcher.adapters.bounded_http import BoundedSession, Reply
 from watcher.adapters.errors import Fatal, Transient
+from watcher.adapters.secrets import REDACTOR
 
 WITHIN = 10.0
 """Seconds for one whole message, from the look-up of a name to the last byte of the answer."""
@@ -44,10 +45,13 @@ class Secret:
                 raise Transient(f"{self.what} cannot be read from {self.file} ({why})") from None
             if not found:
                 raise Transient(f"{self.what} is empty in {self.file}")
+            REDACTOR.learn((found,))
             return found
         found = (os.environ.get(self.variable) if self.variable else self.literal) or ""
         if not found:
             raise Transient(f"{self.what} is not set in the environment ({self.variable})")
+        if self.variable:
+            REDACTOR.learn((found,))
         return found
 
 

@@ -24,6 +24,7 @@ from watcher.adapters.bounded_http import BoundedSession, Late, Reply, Unreachab
 from watcher.adapters.errors import AdapterError, Fatal
 from watcher.adapters.prometheus.merging import Span
 from watcher.adapters.prometheus.settings import PrometheusSettings
+from watcher.adapters.secrets import REDACTOR
 from watcher.core.readings import Failed, Row
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -241,7 +242,7 @@ def plain_text(settings: PrometheusSettings, body: bytes) -> str:
 
 def one_line(settings: PrometheusSettings, text: str) -> str:
     """One line without secrets and control characters, of bounded length: a server's words inside our sentence."""
-    text = text[:20_000]
+    text = REDACTOR.cut(text[:20_000])
     for secret in settings.secrets():  # before anything is cut off: half a secret would not be recognised
         text = text.replace(secret, "[redacted]")
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).rstrip(".")

@@ -1,6 +1,7 @@
 """Where the metrics server is and how to talk to it.
 
-Secrets may arrive in the address, in headers and in a token file. None of them is ever in `shown` or in a repr.
+Secrets may arrive in the address, in headers and in a token file, the first two as references that are filled in for
+each request. None of them is ever in `shown` or in a repr.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from watcher.adapters.errors import AdapterError, Fatal, Transient
+from watcher.adapters.secrets import REDACTOR, no_secret
+from watcher.core.secrets import Value, in_header, refers
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -35,6 +38,8 @@ class PrometheusSettings:
     insecure_skip_verify: bool = False
     timeout: float = 8.0
     connect_timeout: float = 2.0
+    value: Value = no_secret
+    """Gives the secrets that the address and the headers refer to."""
 
     def __post_init__(self) -> None:
         try:
@@ -61,25 +66,45 @@ class PrometheusSettings:
         place = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
 
-    def auth(self) -> AuthBase | None:
+    def auth(self) -> AuthBase:
         """What puts credentials on each request."""
-        if self.token_file is not None:
-            return TokenFile(self.token_file)
-        parts = urlsplit(self.url)
-        if parts.username is None:
-            return None
-        return HTTPBasicAuth(unquote(parts.username).encode(), unquote(parts.password or "").encode())
+        return _Credentials(self)
 
     def secrets(self) -> tuple[str, ...]:
-        """Texts that a server may echo and that no message may repeat. Very short ones would garble every message."""
-        texts = [word for value in self.headers.values() for word in (value, *value.split())]
-        password = urlsplit(self.url).password
-        if password:
-            texts += [password, unquote(password)]
+        """Texts that a server may echo and that no message may repeat, and that are in no file of secrets. Very short
+        ones would garble every message."""
+        texts = [word for value in self.headers.values() if not refers(value) for word in (value, *value.split())]
         if self.token_file is not None:
             with suppress(AdapterError):
                 texts.append(TokenFile(self.token_file).read())
         return tuple(text for text in texts if len(text) >= 6)
+
+
+class _Credentials(AuthBase):
+    """Fills in what a request refers to, and proves who asks: by the token, else by user and password."""
+
+    def __init__(self, settings: PrometheusSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        settings = self._settings
+        for name, text in settings.headers.items():
+            if refers(text):
+                request.headers[name] = in_header(text, settings.value)
+        if settings.token_file is not None:
+            return TokenFile(settings.token_file)(request)
+        parts = urlsplit(settings.url)
+        if parts.username is None:
+            return request
+        user, password = (_part(text or "", settings.value) for text in (parts.username, parts.password))
+        REDACTOR.learn((password,))
+        basic: PreparedRequest = HTTPBasicAuth(user.encode(), password.encode())(request)
+        return basic
+
+
+def _part(text: str, value: Value) -> str:
+    """User or password of an address: a secret as it is, a literal with its %-escapes undone."""
+    return in_header(text, value) if refers(text) else unquote(text)
 
 
 class TokenFile(AuthBase):
@@ -99,6 +124,7 @@ class TokenFile(AuthBase):
             raise Transient(f"the token file {self._path} cannot be read ({error.strerror})") from error
         if not token:
             raise Transient(f"the token file {self._path} is empty")
+        REDACTOR.learn((token.decode("ascii", "replace"),))
         if not all(0x21 <= byte <= 0x7E for byte in token):
             raise Fatal(f"the token file {self._path} holds something other than one token")
         return token.decode("ascii")

@@ -168,6 +168,7 @@ def _made_up(name: str, namespace: str, rule_sets: list[str]) -> Application:
 def _server(settings: Settings, address: str) -> PrometheusSettings:
     """The server to ask. What the settings have for theirs (headers, tokens) goes to no other."""
     from watcher.adapters.prometheus import PrometheusSettings
+    from watcher.adapters.secrets import SecretFiles
 
     ours = settings.prometheus
     url = address or ours.url
@@ -179,7 +180,8 @@ def _server(settings: Settings, address: str) -> PrometheusSettings:
             return PrometheusSettings(address, timeout=timeout)
         token = Path(ours.token_file) if ours.token_file else None
         ca = Path(ours.ca_file) if ours.ca_file else None
-        return PrometheusSettings(url, ours.headers, token, ca, timeout=timeout)
+        value = SecretFiles(lambda: settings.secrets.directory).value
+        return PrometheusSettings(url, ours.headers, token, ca, timeout=timeout, value=value)
     except ValueError as error:
         raise _stop(f"--prometheus: {error}") from None
 

@@ -21,6 +21,7 @@ from watcher.core.lint.places import Document, Path, documents
 from watcher.core.lint.reach import Scrapes
 from watcher.core.lint.rules import check, check_text
 from watcher.core.models import Model
+from watcher.core.plain_secrets import secret_problems
 from watcher.core.rules import Rule, RuleSet
 from watcher.core.templates import TemplateError, variables_used
 from watcher.core.units import near_miss
@@ -84,6 +85,11 @@ def lint(texts: Mapping[str, str], kinds: Mapping[str, type[Model]], scrapes: Sc
         for problem in found.problems:
             code = "BW002" if (problem.line, problem.column) in placeholders else "BW001"
             linted.findings.append(Finding(file, problem.line, problem.column, code, problem.message, problem.cure))
+        linted.findings += [
+            Finding(file, problem.line, problem.column, "BW004", problem.message, problem.cure)
+            for one in found.items
+            for problem in map(one.problem, secret_problems(one.model))
+        ]
         lines = {item.line: item for item in found.items}
         for document in written:
             item = lines.get(document.root.line)

@@ -26,6 +26,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "BW001": Code("error", "the file is not what its schema allows", fixed=True),
         "BW002": Code("error", "a placeholder cannot be rendered", fixed=True),
         "BW003": Code("error", "an Application and its rules do not go together", fixed=True),
+        "BW004": Code("error", "a secret stands in the clear", fixed=True),
         "BW101": Code("error", "the query is not PromQL"),
         "BW102": Code("warning", "the query is too large to be looked into"),
         "BW103": Code("error", "the query gives no numbers"),
