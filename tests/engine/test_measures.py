@@ -173,6 +173,20 @@ def test_the_series_of_an_application_go_with_its_file_and_nothing_brings_them_b
     assert 'application="shop"' in text
 
 
+def test_a_channel_is_counted_from_zero_and_goes_with_the_settings(measures: Measures) -> None:
+    measures.know([CHAT], ["team-chat", "pager"])
+    measures.notifications.labels("team-chat", "failed").inc()
+    measures.know([CHAT], ["team-chat"])
+
+    def shown(channel: str, outcome: str) -> float | None:
+        labels = {"channel": channel, "outcome": outcome}
+        return measures.registry.get_sample_value("watcher_notifications_total", labels)
+
+    assert shown("team-chat", "failed") == 1, "what it counted is still there"
+    assert shown("team-chat", "delivered") == shown("team-chat", "given_up") == 0
+    assert shown("pager", "failed") is None
+
+
 def test_problems_are_counted_by_the_kind_of_their_document(measures: Measures) -> None:
     problems = [Problem("a.yaml", 1, 1, "bad", "mend it", kind) for kind in ("RuleSet", "RuleSet", "")]
 

@@ -65,6 +65,12 @@ def prometheus(up: str, watches: str) -> dict[str, str]:
     return {f"watcher_prometheus_up{{{ONE}}}": up, f"watcher_watches{{{ONE}}}": watches}
 
 
+def channel(failed: str, delivered: str) -> dict[str, str]:
+    about = f'{ONE},channel="team-chat"'
+    values = {"failed": failed, "delivered": delivered}
+    return {f'watcher_notifications_total{{{about},outcome="{name}"}}': value for name, value in values.items()}
+
+
 CASES = [
     Case("two replicas run", "BluegreenWatcherDown", {f"watcher_leads{{{ONE}}}": "1x20"}, 10, False),
     Case("none was ever seen", "BluegreenWatcherDown", {"up": "1x20"}, 3, True),
@@ -188,6 +194,9 @@ CASES = [
         False,
     ),
     Case("unusable", "BluegreenWatcherCertificateRefused", {f"watcher_certificate_valid{{{ONE}}}": "0x20"}, 10, True),
+    Case("it takes them", "BluegreenWatcherNotificationsFailing", channel("0x40", "0+1x40"), 20, False),
+    Case("it takes nothing", "BluegreenWatcherNotificationsFailing", channel("0+1x40", "0x40"), 20, True),
+    Case("it takes some", "BluegreenWatcherNotificationsFailing", channel("0+1x40", "0x15 1x25"), 20, False),
     Case("all is delivered", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "3x40"}, 20, False),
     Case("one is lost", "BluegreenWatcherUndelivered", {f"watcher_undelivered_total{{{ONE}}}": "0x10 1x40"}, 15, True),
 ]

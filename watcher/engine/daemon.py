@@ -167,7 +167,7 @@ class Daemon:
         return Leader(leases, identity, settings.duration, self._clock, self._led, self._elsewhere, failed)
 
     def _measure(self) -> None:
-        self.measures.know(self.config.applications)
+        self._know(self.config)
         self.measures.files((), KINDS, self._clock.now())
         attach(
             self.measures,
@@ -187,6 +187,9 @@ class Daemon:
                 "watches": self._watches.asking,
             },
         )
+
+    def _know(self, config: Config) -> None:
+        self.measures.know(config.applications, [channel.name for channel in config.settings.notifications])
 
     def _watched(self) -> list[tuple[Release, Watched]]:
         found = [(self.cached(*key), watched) for key, watched in self._watches.standing().items()]
@@ -325,7 +328,7 @@ class Daemon:
         if config.digest == self.config.digest:
             return
         self.measures.files((), KINDS, self._clock.now())
-        self.measures.know(config.applications)
+        self._know(config)
         log.info("the files changed", applications=len(config.applications), rule_sets=len(config.rule_sets))
         self.config = self._workers.config = config
         self._follow()

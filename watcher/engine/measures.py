@@ -59,6 +59,7 @@ class Measures:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._known: set[Application] = set()
+        self._channels: set[str] = set()
         self._lock = Lock()
         self._of_releases()
         self._of_delivery()
@@ -215,9 +216,15 @@ class Measures:
 
     # -- Applications -------------------------------------------------------------------------------------------------
 
-    def know(self, applications: Iterable[Application]) -> None:
-        """Have every series of these Applications, and none of any other."""
+    def know(self, applications: Iterable[Application], channels: Iterable[str] = ()) -> None:
+        """Have every series of these Applications and channels of notifications, and none of any other."""
         with self._lock:
+            told = set(channels)
+            for channel in self._channels - told:
+                self.notifications.remove_by_labels({"channel": channel})
+            for channel, outcome in product(sorted(told), ("delivered", "failed", "given_up")):
+                self.notifications.labels(channel, outcome)
+            self._channels = told
             wanted = set(applications)
             for application in self._known - wanted:
                 for metric, _ in self._by_application():
