@@ -188,6 +188,19 @@ def test_a_notice_that_leaves_alerts_out_is_kept_as_incomplete_until_a_whole_one
     assert not now(watched, name).status.incomplete_alerts
 
 
+def test_alerts_that_are_too_much_at_once_are_to_be_sent_again(watched: Site) -> None:
+    name = watching(watched)
+    head = f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {RECEIVER}\r\nContent-Type: application/json\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", watched.server.port), 20))
+            slow.sendall(f"{head}Content-Length: {4 * 1024 * 1024}\r\n\r\n{{".encode())
+        until(lambda: post(watched, sent("nothing that is meant")).status_code == 503, "it to be too much", 10)
+        assert "Retry-After" in post(watched, sent()).headers
+    until(lambda: post(watched, sent()).status_code == 200, "room again", 20)
+    assert heard(watched, name)
+
+
 def test_only_a_receiver_may_post_and_it_may_do_nothing_else(watched: Site) -> None:
     watching(watched)
     problem(post(watched, sent(), token=""), 401)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from watcher.api.callers import LOOPBACK, Caller, Callers, is_loopback, token_of, unauthorised
-from watcher.api.limits import LARGEST_BODY, Buckets, Limits, Slots, read_body
+from watcher.api.limits import LARGEST_BODY, Buckets, Limits, Room, Slots, read_body
 from watcher.api.problems import Problem
 from watcher.core.access import Role
 from watcher.core.models import Model
@@ -31,7 +32,10 @@ T = TypeVar("T")
 THREADS = 16
 REFUSALS = Limits(rate=2.0, burst=30.0)
 """Of requests with a wrong token, from one address."""
+ALERTS = Limits(rate=1000.0, burst=2000.0, at_once=256)
+"""Where alerts come in: where much breaks at once, they come at once."""
 WRITING = frozenset({"POST"})
+TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Operation:
     media_type: str = "application/json"
     largest: int = LARGEST_BODY
     """Bytes of its body."""
+    alerts: bool = False
+    """Its senders come many at once, and send again after a 5xx only."""
 
 
 class Gate:
@@ -80,12 +86,25 @@ class Gate:
         self._refusals = Buckets(REFUSALS.rate, REFUSALS.burst)
         self._requests = Buckets(limits.rate, limits.burst)
         self.slots = Slots(limits.at_once)
+        self._alerts, self._alert_slots, self._room = Buckets(ALERTS.rate, ALERTS.burst), Slots(ALERTS.at_once), Room()
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """Run something that blocks."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args))
 
-    async def admit(self, request: Request) -> Caller:
+    @contextmanager
+    def place(self, request: Request, operation: Operation, caller: Caller) -> Iterator[None]:
+        """Be one of the caller's requests. Raises a Problem when there are too many, or they are too much together."""
+        if not operation.alerts:
+            with self.slots.one(caller.name):
+                yield
+            return
+        said = request.headers.get("content-length", "")
+        size = int(said) if said.isascii() and said.isdigit() and len(said) < 20 else operation.largest
+        with self._alert_slots.one(caller.name), self._room.of(min(size, operation.largest)):
+            yield
+
+    async def admit(self, request: Request, operation: Operation) -> Caller:
         """Whoever asks. Raises a Problem for nobody in particular, and for whoever asks too often."""
         _one_body(request)
         address = request.client.host if request.client else ""
@@ -106,7 +125,7 @@ class Gate:
                 self._refusals.take(address)
                 raise unauthorised("This token is not let in: unknown, expired, or not meant for here.")
             caller = found
-        self._requests.take(caller.name)
+        (self._alerts if operation.alerts else self._requests).take(caller.name)
         return caller
 
     async def need(self, caller: Caller, role: Role, namespace: str, application: str) -> None:
@@ -132,8 +151,16 @@ class Endpoint:
         operation = self._operations.get(request.method)
         if operation is None:
             raise HTTPException(405, headers={"Allow": ", ".join(self._operations)})
-        caller = await self._gate.admit(request)
-        with self._gate.slots.one(caller.name):
+        try:
+            await self._answer(request, operation, scope, receive, send)
+        except Problem as problem:
+            if operation.alerts and problem.status == TOO_MANY:
+                raise Problem(503, problem.detail, headers=problem.headers) from None
+            raise
+
+    async def _answer(self, request: Request, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = await self._gate.admit(request, operation)
+        with self._gate.place(request, operation, caller):
             asked = await self._ask(request, operation, caller)
             response = await operation.handler(self._target, asked)
             response.headers.setdefault("Cache-Control", "no-store")

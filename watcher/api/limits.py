@@ -20,6 +20,8 @@ MOST_CALLERS = 10_000
 DEEPEST = 32
 """How many objects and lists may lie in one another in a body."""
 LARGEST_BODY = 256 * 1024
+MOST_BYTES = 16 * 1024 * 1024
+"""What alerts may take up at once, as they were sent."""
 
 _JSON = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
@@ -77,6 +79,24 @@ class Slots:
             self._busy[name] -= 1
             if not self._busy[name]:
                 del self._busy[name]
+
+
+class Room:
+    """Bytes of bodies at once, of all callers together. To be used from one thread."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._left = most
+
+    @contextmanager
+    def of(self, size: int) -> Iterator[None]:
+        """Have room for so many. Raises a Problem when there is none."""
+        if size > self._left:
+            raise Problem(429, "Too much is sent at once; send it again later.", headers={"Retry-After": "1"})
+        self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
 
 
 async def read_body(request: Request, limit: int = LARGEST_BODY) -> bytes:

@@ -424,6 +424,7 @@ OPERATIONS: tuple[Operation, ...] = (
         {200: ("What came of it is written.", AlertsReceived)},
         body=Notice,
         largest=LARGEST_NOTICE,
+        alerts=True,
     ),
     *(_steering(verb, told) for verb, told in STEERED.items()),
 )

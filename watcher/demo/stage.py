@@ -155,6 +155,13 @@ class Stage:
         return f"http://127.0.0.1:{self.http_port}/"
 
     @property
+    def daemon_pid(self) -> int:
+        """The daemon's process id, while it runs."""
+        if self._daemon is None:
+            raise StageFailed("there is no daemon")
+        return self._daemon.pid
+
+    @property
     def daemon_log(self) -> Path:
         return self.directory / "daemon.log"
 
