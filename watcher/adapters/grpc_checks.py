@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from watcher.adapters import protobuf
 from watcher.adapters.bounded_http import Broken, Cancelled, Deadline, Unreachable, connect
 from watcher.adapters.errors import AdapterError
 from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, Try, repeat, unheard
@@ -250,18 +251,8 @@ def _refusal(check: GrpcCheck, code: str, message: str) -> str:
 
 def _request(service: str) -> bytes:
     """A HealthCheckRequest: field 1 is the service's name."""
-    name = service.encode()
-    message = b"\x0a" + _varint(len(name)) + name if name else b""
+    message = protobuf.field(1, service) if service else b""
     return b"\x00" + len(message).to_bytes(4, "big") + message
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _state(body: bytes) -> int | None:

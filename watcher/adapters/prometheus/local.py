@@ -26,6 +26,7 @@ import requests
 from watcher.adapters.bounded_http import BoundedSession
 from watcher.adapters.children import spawn
 from watcher.adapters.errors import AdapterError
+from watcher.adapters.protobuf import field, varint
 
 READY_WITHIN = 30.0
 STOP_WITHIN = 10.0
@@ -88,7 +89,7 @@ class LocalPrometheus:
                 if samples + len(part) > MOST_SAMPLES:
                     self._send(b"".join(body))
                     body, samples = [], 0
-                body.append(_field(1, _series(one.labels, part)))
+                body.append(field(1, _series(one.labels, part)))
                 samples += len(part)
         if body:
             self._send(b"".join(body))
@@ -179,29 +180,16 @@ def _last(said: str) -> str:
 
 def _series(labels: Mapping[str, str], samples: Sequence[tuple[float, float | None]]) -> bytes:
     """TimeSeries: labels in the order of their names, and samples."""
-    parts = [_field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in sorted(labels.items())]
+    parts = [field(1, field(1, name) + field(2, value)) for name, value in sorted(labels.items())]
     for at, value in samples:
         number = _STALE if value is None else struct.pack("<d", value)
-        parts.append(_field(2, b"\x09" + number + b"\x10" + _varint(round(at * 1000))))
+        parts.append(field(2, b"\x09" + number + b"\x10" + varint(round(at * 1000))))
     return b"".join(parts)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _snappy(data: bytes) -> bytes:
     """The data as literals: valid snappy, and not any smaller."""
-    out = bytearray(_varint(len(data)))
+    out = bytearray(varint(len(data)))
     for first in range(0, len(data), 1 << 16):
         literal = data[first : first + (1 << 16)]
         out += bytes([61 << 2]) + struct.pack("<H", len(literal) - 1) + literal

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from watcher.adapters.protobuf import field
 from watcher.demo.cluster.crd import Resource
 from watcher.demo.cluster.discovery import VERSION
 
@@ -56,32 +57,17 @@ def document_v2(resources: Iterable[Resource]) -> dict[str, Any]:
 
 def protobuf_v2(resources: Iterable[Resource]) -> bytes:
     """The same as the protobuf message openapi.v2.Document, whose field numbers these are."""
-    info = _field(1, _INFO["title"]) + _field(2, _INFO["version"])
+    info = field(1, _INFO["title"]) + field(2, _INFO["version"])
     # A query parameter is a parameter that is not a body and not in a header, each of which is a message around it.
-    query = [_field(3, _field(2, "query") + _field(4, name) + _field(6, "string")) for name in _PARAMETERS]
-    parameters = b"".join(_field(8, _field(1, _field(2, parameter))) for parameter in query)
+    query = [field(3, field(2, "query") + field(4, name) + field(6, "string")) for name in _PARAMETERS]
+    parameters = b"".join(field(8, field(1, field(2, parameter))) for parameter in query)
     paths = b""
     for resource in resources:
         gvk = json.dumps(_gvk(resource))
-        extension = _field(13, _field(1, "x-kubernetes-group-version-kind") + _field(2, _field(2, gvk)))
-        item = _field(8, parameters + extension)
-        paths += _field(2, _field(1, _object_path(resource)) + _field(2, item))
-    return _field(1, "2.0") + _field(2, info) + _field(8, paths)
-
-
-def _field(number: int, content: str | bytes) -> bytes:
-    """One length-delimited protobuf field with a number below 16."""
-    raw = content.encode() if isinstance(content, str) else content
-    return bytes((number << 3 | 2,)) + _varint(len(raw)) + raw
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+        extension = field(13, field(1, "x-kubernetes-group-version-kind") + field(2, field(2, gvk)))
+        item = field(8, parameters + extension)
+        paths += field(2, field(1, _object_path(resource)) + field(2, item))
+    return field(1, "2.0") + field(2, info) + field(8, paths)
 
 
 def _prefix(resource: Resource) -> str:
