@@ -11,7 +11,7 @@ from tests.support.acting import until
 from tests.support.clock import HandClock
 from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.adapters.repeated import CheckOutcome, Heard, unheard
-from watcher.core.release import CheckRecord, Phase, Pinned, Release, Spec, Status
+from watcher.core.release import CheckRecord, Colors, Phase, Pinned, Release, Spec, Status
 from watcher.engine.aims import sweep
 from watcher.engine.blind import NoMetrics
 from watcher.engine.checks import Checks
@@ -49,6 +49,7 @@ def ended(minutes: float = 1.0) -> Release:
         phase=Phase.FAILED,
         ended_at=NOW - timedelta(minutes=minutes),
         pinned=Pinned(application=app),
+        colors=Colors(from_="blue", to="green"),
         checks=(CheckRecord(id="smoke/done/pods", ok=True, message="succeeded"),),
     )
     return Release(

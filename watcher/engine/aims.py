@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 
 from watcher.adapters.kubernetes import views
 from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.jobs import JobOrder
 from watcher.core.application import Application
-from watcher.core.checks import Check, Hook, Probe
+from watcher.core.checks import Check, Hook
 from watcher.core.effects import RunCheck
+from watcher.core.lifecycle.ended import jobs_left
 from watcher.core.release import Release
 from watcher.engine.checks import Checks
 from watcher.engine.hooks import introduced, job_environment
 from watcher.engine.probes import probes
-
-BEFORE_THE_END = ("pre_deploy", "pre_switch", "post_switch")
-"""The hooks that an end cancels."""
-
-STILL = timedelta(minutes=1)
-"""How much longer than the check's own time a Job may run when nobody ended it."""
 
 
 def begin(checks: Checks, caches: Caches, release: Release, app: Application, effect: RunCheck) -> None:
@@ -46,27 +41,8 @@ def begin(checks: Checks, caches: Caches, release: Release, app: Application, ef
 
 def sweep(checks: Checks, release: Release, now: datetime) -> None:
     """End what an earlier process left running when the Release ended: it may have been killed before it did so."""
-    checks.drop((release.namespace, release.name), lambda: _left(release, now))
-
-
-def _left(release: Release, now: datetime) -> Iterator[JobOrder]:
-    """The Jobs of checks, and of hooks before the end, that gave no result and may run still."""
-    status = release.status
-    if status.pinned is None or status.ended_at is None:
-        return
-    ended = {record.id for record in status.checks}
-    app = status.pinned.application
-    probes_: list[tuple[str, Probe]] = [
-        (f"{path[0]}/{title}/{'preview' if app.aimed_at(check.service).spec.preview else 'pods'}", check)
-        for path, title, check in app.spec.tests.checks()
-    ]
-    for point in BEFORE_THE_END:
-        field = type(app.spec.hooks).model_fields[point]
-        hooks = enumerate(getattr(app.spec.hooks, point))
-        probes_ += [(f"{field.alias}/{hook.title(index)}/hook", hook) for index, hook in hooks]
-    for id_, probe in probes_:
-        if probe.job and id_ not in ended and now - status.ended_at < probe.job.timeout + STILL:
-            yield JobOrder(release, id_, probe.job, {})
+    orders = (JobOrder(release, run.id, run.check.job, {}) for run in jobs_left(release, now) if run.check.job)
+    checks.drop((release.namespace, release.name), orders)
 
 
 def _nowhere(caches: Caches, app: Application, effect: RunCheck, number: int | None) -> str:

@@ -130,13 +130,13 @@ class Checks:
 
         self._start(self._job_pool, key, id_, work)
 
-    def drop(self, key: Key, orders: Callable[[], Iterable[JobOrder]]) -> None:
+    def drop(self, key: Key, orders: Iterable[JobOrder]) -> None:
         """Delete the Jobs of a Release that has ended, unless they were this process's own: those it has cancelled."""
         with self._lock:
             if key in self._known:
                 return
             self._known.add(key)
-        for order in orders():
+        for order in orders:
             self._job_pool.submit(self._jobs.drop, order)
 
     def cancel(self, key: Key) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.core.lifecycle.stages import (
 from tests.core.lifecycle.story import given
 from tests.core.lifecycle.world import BREACH, START
 from watcher.core.effects import Scale, Tell
+from watcher.core.lifecycle.ended import jobs_left
 from watcher.core.release import Phase
 
 # -- after the end ----------------------------------------------------------------------------------------------------
@@ -144,3 +146,36 @@ def test_a_status_that_lost_its_memory_ends_and_says_so() -> None:
     story.release = story.release.model_copy(update={"status": story.status.model_copy(update={"pinned": None})})
     story.settle().phase_is(Phase.FAILED, "StatusLost").traffic_is_on("green")
     story.telling("end", "look at which colour is live")
+
+
+# -- what a kill left running -----------------------------------------------------------------------------------------
+
+
+def test_jobs_without_a_result_may_run_still_for_as_long_as_they_may_take() -> None:
+    def job(name: str, timeout: str = "5m") -> dict[str, Any]:
+        return {"name": name, "job": {"image": "verify:1", "timeout": timeout}}
+
+    spec = {
+        "tests": {
+            "smoke": [job("done"), {"tcp": {}}],
+            "verification": [{"parallel": [job("runs"), job("short", "1s")]}],
+        },
+        "hooks": {"preDeploy": [job("done-too")], "preSwitch": [job("warm")], "onFailure": [job("page")]},
+    }
+    story = given(spec, fails={"verification/runs/preview": "no"}).to_the_end().phase_is(Phase.FAILED)
+    gave = tuple(record for record in story.status.checks if not record.id.startswith("verification/"))
+    release = story.release.model_copy(update={"status": story.status.model_copy(update={"checks": gave})})
+
+    def left(minutes: float) -> list[str]:
+        assert story.status.ended_at
+        return [run.id for run in jobs_left(release, story.status.ended_at + timedelta(minutes=minutes))]
+
+    runs, short, warm = "verification/runs/preview", "verification/short/preview", "preSwitch/warm/hook"
+    assert left(1) == [runs, short, warm]
+    assert left(2.5) == [runs, warm]
+    assert left(7) == []
+
+
+def test_a_release_that_never_began_left_no_job() -> None:
+    story = given(asked={"images": {}}).to_the_end().phase_is(Phase.FAILED)
+    assert list(jobs_left(story.release, START)) == []

@@ -6,15 +6,22 @@ Application runs or waits (S4).
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from watcher.core.effects import CancelChecks, Scale
+from watcher.core.checks import Hook, Listed
+from watcher.core.effects import CancelChecks, RunCheck, Scale, Target
+from watcher.core.lifecycle.before import STAGES
 from watcher.core.lifecycle.sizing import give_back, least
-from watcher.core.lifecycle.stages import run_stage
+from watcher.core.lifecycle.stages import planned, run_stage
 from watcher.core.lifecycle.turn import MIXED, Step, Turn
 from watcher.core.lifecycle.way_back import preview_aside, way_back
-from watcher.core.release import MOVED_ON, Phase
+from watcher.core.observed import Observed
+from watcher.core.release import MOVED_ON, Phase, Release
+
+STILL = timedelta(minutes=1)
+"""How much longer than the check's own time a Job may run when nobody ended it."""
 
 LATER = timedelta(seconds=30)
 
@@ -28,6 +35,27 @@ TOO_OLD = timedelta(hours=1)
 def ended(turn: Turn) -> Step:
     """Call the hooks that want to hear of a failure, then see to the idle colour."""
     return _heard(turn) or _one_again(turn) or give_back(turn, _make_room(turn))
+
+
+def jobs_left(release: Release, now: datetime) -> Iterator[RunCheck]:
+    """The Jobs of checks, and of hooks before the end, that gave no result before the Release ended, and may run still
+    where whoever ended it was killed."""
+    status = release.status
+    if status.pinned is None or status.colors is None or status.ended_at is None:
+        return
+    turn = Turn(release, Observed(), now)
+    tests, hooks = turn.app.spec.tests, turn.app.spec.hooks
+    known = {record.id for record in status.checks}
+    stages: list[tuple[str, Sequence[Listed | Hook], Target]] = [
+        ("preDeploy", hooks.pre_deploy, "hook"),
+        *((stage, getattr(tests, stage), "preview") for stage in STAGES),
+        ("preSwitch", hooks.pre_switch, "hook"),
+        ("postSwitch", hooks.post_switch, "hook"),
+    ]
+    for stage, listed, target in stages:
+        for run in (run for group in planned(turn, stage, listed, [target]) for run in group):
+            if run.check.job and run.id not in known and now - status.ended_at < run.check.job.timeout + STILL:
+                yield run
 
 
 def _heard(turn: Turn) -> Step | None:

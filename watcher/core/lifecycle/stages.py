@@ -53,7 +53,7 @@ def run_stage(
     """Run a stage's checks or hooks in order; None once all have passed. A `tolerant` stage goes on after a failure,
     and tells it."""
     ended = {record.id for record in turn.status.checks}
-    groups = list(_groups(turn, stage, listed, targets))
+    groups = list(planned(turn, stage, listed, targets))
     every = [run.id for group in groups for run in group]
     for group in groups:
         left = [run for run in group if run.id not in ended]
@@ -63,7 +63,7 @@ def run_stage(
     return None
 
 
-def _groups(
+def planned(
     turn: Turn, stage: str, listed: Sequence[Listed | Hook], targets: Sequence[Target]
 ) -> Iterator[list[RunCheck]]:
     """What runs at the same time, in the order in which it does."""
