@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterable
@@ -16,11 +15,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import uvicorn
-from ruamel.yaml import YAML
 
+from tests.support.api import kubeconfig, teach
 from tests.support.clock import HandClock
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.demo.cluster.api import create_app
@@ -33,13 +32,11 @@ from watcher.demo.cluster.controllers.replicasets import ReplicaSets
 from watcher.demo.cluster.podstatus import ContainerState, pod_status, waiting
 from watcher.demo.cluster.resources import BUILT_IN, NAMESPACE, POD, Kind
 from watcher.demo.cluster.store import Change, NotFound, Object, Store
-from watcher.demo.files import shipped
 
 T = TypeVar("T")
 ADDRESS = "127.0.0.1"
 """Of every pod and every Service: a server of the walk answers the checks there."""
 DEADLINE = 20.0
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 Note = Callable[[Change, bool], None]
@@ -156,9 +153,9 @@ class Pretend:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, args=(listener,), name="cluster", daemon=True)
         self._thread.start()
-        self.kubeconfig = _kubeconfig(self.directory / "cluster.json", f"http://{ADDRESS}:{listener.getsockname()[1]}")
+        self.kubeconfig = kubeconfig(self.directory / "cluster.json", f"http://{ADDRESS}:{listener.getsockname()[1]}")
         self.connection = Connection(self.kubeconfig)
-        self.connection.create(CRDS, YAML(typ="safe", pure=True).load(shipped("deploy/crd.yaml").read_text("utf-8")))
+        teach(self.connection)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -210,16 +207,3 @@ class Pretend:
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(working)
         self._loop.close()
-
-
-def _kubeconfig(path: Path, server: str) -> Path:
-    body: dict[str, Any] = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "it", "cluster": {"server": server}}],
-        "users": [{"name": "it", "user": {}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "current-context": "it",
-    }
-    path.write_text(json.dumps(body), "utf-8")
-    return path
