@@ -34,6 +34,7 @@ from watcher.core.effects import (
 )
 from watcher.core.lifecycle import step
 from watcher.core.lifecycle.telling import deleted
+from watcher.core.lifecycle.turn import Turn
 from watcher.core.observed import Observed, Other
 from watcher.core.release import TRAFFIC_MOVED, Phase, Release
 from watcher.core.rules import BoundRule
@@ -285,8 +286,10 @@ class Workers:
         """The Application's part of the cluster, pair by pair; None when the API server cannot say."""
         if release.phase not in FLIPPING:
             worlds = [self._caches.world(pair) for pair in app.pairs]
-            selected = [w.service.view.selector.get(app.spec.selector_key) if w.service else None for w in worlds]
-            if all(color == _expected(release, color) for color in selected):
+            first, *also = [world.view for world in worlds]
+            seen = Turn(release, Observed(application=app, service=first.service, also=tuple(also)), self._clock.now())
+            known = release.status.colors is not None and not release.phase.terminal
+            if not known or not (seen.moved or seen.gone):
                 return worlds
             # Somebody seems to have moved a selector. A cache may be behind our own flip: look at the thing itself.
         found = [self._read_world(self._hands_for(release), pair) for pair in app.pairs]
@@ -399,11 +402,3 @@ def _patience(error: AdapterError, release: Release) -> timedelta:
 def _minds_others(release: Release) -> bool:
     """Whether what a Release does depends on the others of its Application."""
     return release.phase is Phase.PENDING or release.phase.terminal or release.observes
-
-
-def _expected(release: Release, selected: str | None) -> str | None:
-    """The colour that the selector has unless somebody else moved it; what it has where nothing is expected."""
-    colors = release.status.colors
-    if colors is None or release.phase.terminal:
-        return selected
-    return colors.to if release.status.switched_at else colors.from_
