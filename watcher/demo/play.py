@@ -67,6 +67,7 @@ def play(
 
     def ended(release: Release) -> bool:
         nonlocal acted
+        stage.need_daemon()
         watch(release)
         if scenario.act and not acted and release.phase is scenario.at:
             acted = True

@@ -210,6 +210,12 @@ class Stage:
         self._daemon = None
         return code
 
+    def need_daemon(self) -> None:
+        """Raises StageFailed where the daemon has ended by itself."""
+        code = self._daemon.poll() if self._daemon is not None else None
+        if code is not None:
+            raise StageFailed(f"the daemon ended by itself, with status {code}\n{self._last_words()}")
+
     # -- the cluster --------------------------------------------------------------------------------------------------
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
