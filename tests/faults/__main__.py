@@ -32,7 +32,7 @@ def main() -> int:
         prog="python -m tests.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--at-once", type=int, default=24, help="cells of the kill matrix that run at the same time (24)"
+        "--at-once", type=int, default=36, help="cells of the kill matrix that run at the same time (36)"
     )
     parser.add_argument("--stages", type=int, default=10, help="cells of the fault matrix that do (10)")
     parser.add_argument("--only", default="", help="only cells whose name contains this, and no walk")

@@ -20,9 +20,11 @@ from tests.support.proxy import Fault, Proxy, after, before, drop_answer, refuse
 from watcher.adapters.kubernetes import paths
 from watcher.core.release import Phase
 
-APPLICATION, PREVIEW = "shop", "shop-preview"
-GOOD, OLD, CRASHING = "shop:2", "shop:1", "shop:crash"
+APPLICATION, OTHER = "shop", "queue"
+PREVIEW = f"{APPLICATION}-preview"
+GOOD, OLD, CRASHING, JOB = "shop:2", "shop:1", "shop:crash", "shop:job"
 IMAGES = {
+    JOB: {"command": ["true"]},
     "shop:*": {"command": ["sleep", "3600"]},
     CRASHING: {"command": ["sh", "-c", "echo no database; exit 3"]},
 }
@@ -37,6 +39,9 @@ FAULTS: Mapping[str, Callable[[Callable[[], None]], Fault]] = {
     "time-out": lambda _: late,
 }
 
+SIZE = 2
+"""Pods of a pair."""
+
 PLAIN = 3
 """How often a story is played without a fault. What is asked in each of these runs is asked whenever it is played."""
 TRIES = 5
@@ -45,16 +50,28 @@ TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What is released, what a person does in which phase, and how it ends."""
+    """What is released, what a person does in which phase, one after the other, and how it ends. With `more` there are
+    two pairs that move together, an autoscaler of the idle colour, Jobs that test and hook, and an approval.
+    """
 
     name: str
     image: str
     phase: Phase
     reason: str
     been: tuple[str, ...]
-    at: Phase | None = None
-    command: str = ""
+    acts: tuple[tuple[Phase, str], ...] = ()
     watch: str = "1s"
+    more: bool = False
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The live Services, in the order in which they are flipped."""
+        return (APPLICATION, OTHER) if self.more else (APPLICATION,)
+
+    @property
+    def ready(self) -> int:
+        """How many pods serve."""
+        return SIZE * len(self.services)
 
     @property
     def idle(self) -> str:
@@ -62,11 +79,16 @@ class Story:
         return "blue" if self.been[-1] == "green" else "green"
 
 
+BACK = (Phase.WATCHING, "rollback")
+APPROVED = (Phase.AWAITING_APPROVAL, "approve")
 STORIES = (
     # The longest comes first: in its long watch everything is asked that a watch asks, also on a busy machine.
-    Story("goes back", GOOD, Phase.ROLLED_BACK, "manual", ("blue", "green", "blue"), Phase.WATCHING, "rollback", "10m"),
+    Story("goes back", GOOD, Phase.ROLLED_BACK, "manual", ("blue", "green", "blue"), (BACK,), "10m"),
     Story("completes", GOOD, Phase.COMPLETED, "Completed", ("blue", "green")),
     Story("fails", CRASHING, Phase.FAILED, "CrashLoop", ("blue",)),
+    Story(
+        "moves two", GOOD, Phase.ROLLED_BACK, "manual", ("blue", "green", "blue"), (APPROVED, BACK), "10m", more=True
+    ),
 )
 
 End = Mapping[str, Any]
@@ -89,7 +111,7 @@ class KillCell:
     seconds: float = 0.0
     asked: list[Place] = field(default_factory=list)
     tries: int = TRIES
-    _commanded: bool = False
+    _acted: int = 0
 
     def __str__(self) -> str:
         return f"{self.story.name}: {f'{self.fault} at {self.place}' if self.place else 'no fault'}"
@@ -114,7 +136,7 @@ class KillCell:
 
     def _play(self, scene: Scene) -> None:
         ground, space, story = scene.ground, scene.space, self.story
-        _pair(scene)
+        _begin(scene, story)
         scene.write(*_files(scene.namespace, story))
         proxy = scene.stack.enter_context(Proxy(ground.kubeconfig))
         killed = threading.Event()
@@ -129,15 +151,15 @@ class KillCell:
         if strike:
             proxy.put(strike)
         ground.hands.create_release(scene.namespace, _release(scene.namespace, story.image))
-        self._commanded = not story.command
+        self._acted = 0
         while not self._over(scene):
             scene.wait(lambda: killed.is_set() or self._over(scene) or self._at(scene), "its end")
             if killed.is_set():
                 killed.clear()
                 running.append(scene.daemon(proxy))
             elif self._at(scene):
-                ground.hands.command(scene.namespace, "it", story.command, {"by": "a test"})
-                self._commanded = True
+                ground.hands.command(scene.namespace, "it", story.acts[self._acted][1], {"by": "a test"})
+                self._acted += 1
         self.struck = strike is not None and strike.struck.is_set()
         self._judge(scene)
         if self.place is None:
@@ -146,10 +168,14 @@ class KillCell:
     def _at(self, scene: Scene) -> bool:
         """Whether it is time for what a person does."""
         release = scene.space.release()
-        if self._commanded or release is None or release.phase is not self.story.at:
+        acts = self.story.acts[self._acted :]
+        if not acts or release is None or release.phase is not acts[0][0]:
             return False
+        if release.phase is not Phase.WATCHING:
+            return True
         # Not before what the phase asks first has been asked: its message, and where the preview points to.
-        return release.status.message.startswith("Watches") and scene.space.selected(PREVIEW) == "blue"
+        previews = {scene.space.selected(f"{service}-preview") for service in self.story.services}
+        return release.status.message.startswith("Watches") and previews == {"blue"}
 
     def _over(self, scene: Scene) -> bool:
         """Whether it has come to the end that it is to come to; without one, whether nothing is to be done any more."""
@@ -183,11 +209,14 @@ def end_of(scene: Scene) -> End:
         "phase": status.phase.value,
         "reason": status.reason,
         "verdict": status.verdict,
-        "flips": [(flip.index, flip.from_, flip.to, flip.reason) for flip in status.flips],
+        "flips": [(flip.index, flip.service, flip.from_, flip.to, flip.reason) for flip in status.flips],
         "intent": status.intent,
         "conditions": sorted(c.type for c in status.conditions if c.status == "True"),
         "live selector, one after the other": space.been(APPLICATION),
-        "preview": space.selected(PREVIEW),
+        "that of the other Service": space.been(OTHER),
+        "previews": (space.selected(PREVIEW), space.selected(f"{OTHER}-preview")),
+        "autoscalers": list(space.autoscalers()),
+        "jobs": space.jobs(),
         "deployments": list(space.deployments()),
         "ready pods": (space.ready("blue"), space.ready("green")),
         "told": space.told(),
@@ -195,14 +224,21 @@ def end_of(scene: Scene) -> End:
 
 
 def _against_story(story: Story, found: End) -> Iterator[str]:
-    expected = {
+    expected: End = {
         "phase": story.phase.value,
         "reason": story.reason,
         "live selector, one after the other": story.been,
-        "ready pods": (0, 2) if story.idle == "blue" else (2, 0),
+        "that of the other Service": story.been if story.more else (),
+        "ready pods": (0, story.ready) if story.idle == "blue" else (story.ready, 0),
+        "autoscalers": [("queue-green", 1, 5, {})] if story.more else [],
+        "jobs": 3 if story.more else 0,
     }
     yield from _differences(expected, {key: found[key] for key in expected})
-    if tuple(to for _, _, to, _ in found["flips"]) != story.been[1:]:
+    moves = [(service, to) for _, service, _, to, _ in found["flips"]]
+    # Forward in their order, back in the reverse one.
+    there = [(service, story.been[1]) for service in story.services if story.been[1:]]
+    back = [(service, story.been[2]) for service in reversed(story.services) if story.been[2:]]
+    if moves != there + back:
         yield f"the status has the flips {found['flips']}"
 
 
@@ -211,26 +247,35 @@ def _differences(expected: End, found: End) -> list[str]:
 
 
 def _settled(scene: Scene, story: Story) -> bool:
-    sizes = {name: replicas for name, _, replicas in scene.space.deployments()}
-    return scene.space.ready(story.been[-1]) == 2 and not (
-        scene.space.ready(story.idle) or sizes[f"{APPLICATION}-{story.idle}"]
-    )
+    space = scene.space
+    sizes = {name: replicas for name, _, replicas in space.deployments()}
+    idle = sum(sizes[f"{service}-{story.idle}"] for service in story.services)
+    held = any(notes for *_, notes in space.autoscalers())
+    return space.ready(story.been[-1]) == story.ready and not (space.ready(story.idle) or idle or held)
 
 
-def _pair(scene: Scene) -> None:
-    """A live blue, an idle green, and a Service for each."""
+def _begin(scene: Scene, story: Story) -> None:
+    """A live blue, an idle green, and Services for each of them; of each pair."""
     create, namespace = scene.ground.connection.create, scene.namespace
-    for color, replicas in (("blue", 2), ("green", 0)):
-        create(paths.deployments(namespace), _deployment(color, replicas))
-    for name, color in ((APPLICATION, "blue"), (PREVIEW, "green")):
-        selector = {"app": APPLICATION, "color": color}
-        spec = {"selector": selector, "ports": [{"port": 80, "targetPort": 8080}]}
-        create(paths.services(namespace), {"metadata": {"name": name}, "spec": spec})
-    scene.wait(lambda: scene.space.ready("blue") == 2, "blue to be ready")
+    for service in story.services:
+        for color, replicas in (("blue", SIZE), ("green", 0)):
+            create(paths.deployments(namespace), _deployment(service, color, replicas))
+        for name, color in ((service, "blue"), (f"{service}-preview", "green")):
+            selector = {"app": service, "color": color}
+            spec = {"selector": selector, "ports": [{"port": 80, "targetPort": 8080}]}
+            create(paths.services(namespace), {"metadata": {"name": name}, "spec": spec})
+    if story.more:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"{OTHER}-green"}
+        body = {
+            "metadata": {"name": target["name"]},
+            "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 5},
+        }
+        create(paths.autoscalers(namespace), body)
+    scene.wait(lambda: scene.space.ready("blue") == story.ready, "blue to be ready")
 
 
-def _deployment(color: str, replicas: int) -> dict[str, Any]:
-    labels = {"app": APPLICATION, "color": color}
+def _deployment(service: str, color: str, replicas: int) -> dict[str, Any]:
+    labels = {"app": service, "color": color}
     container: dict[str, Any] = {"name": "shop", "image": OLD, "ports": [{"containerPort": 8080}]}
     if color == "green":
         # Asked a second after the start: what crashes at once is never ready.
@@ -238,7 +283,7 @@ def _deployment(color: str, replicas: int) -> dict[str, Any]:
         container["readinessProbe"] = probe
     pod = {"containers": [container], "terminationGracePeriodSeconds": 1}
     return {
-        "metadata": {"name": f"{APPLICATION}-{color}"},
+        "metadata": {"name": f"{service}-{color}"},
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": labels},
@@ -257,18 +302,25 @@ def _release(namespace: str, image: str) -> dict[str, Any]:
 
 
 def _files(namespace: str, story: Story) -> Iterator[dict[str, Any]]:
-    yield {
-        "apiVersion": API,
-        "kind": "Application",
-        "metadata": {"name": APPLICATION, "namespace": namespace},
-        "spec": {
-            "service": APPLICATION,
-            "colors": {color: {"deployment": f"{APPLICATION}-{color}"} for color in ("blue", "green")},
-            "preview": {"service": PREVIEW},
-            "watch": {"duration": story.watch, "interval": "1s"},
-            "previous": {"keep": "1s"},
-        },
-    }
+    pairs: list[dict[str, Any]] = [
+        {
+            "service": service,
+            "colors": {color: {"deployment": f"{service}-{color}"} for color in ("blue", "green")},
+            "preview": {"service": f"{service}-preview"},
+        }
+        for service in story.services
+    ]
+    spec = pairs[0] | {"watch": {"duration": story.watch, "interval": "1s"}, "previous": {"keep": "1s"}}
+    if story.more:
+        job = {"job": {"image": JOB}}
+        spec |= {
+            "also": pairs[1:],
+            "approval": "beforeSwitch",
+            "tests": {"verification": [{"name": "verify"} | job]},
+            "hooks": {"preDeploy": [{"name": "migrate"} | job], "postRollback": [{"name": "undo"} | job]},
+        }
+    meta = {"name": APPLICATION, "namespace": namespace}
+    yield {"apiVersion": API, "kind": "Application", "metadata": meta, "spec": spec}
     yield {"apiVersion": API, "kind": "Settings", "lease": {"namespace": namespace, "duration": "12s"}}
 
 

@@ -24,6 +24,8 @@ KINDS = {
     "pods": "/api/v1/pods",
     "events": "/api/v1/events",
     "deployments": "/apis/apps/v1/deployments",
+    "autoscalers": "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "jobs": "/apis/batch/v1/jobs",
     "releases": "/apis/watcher.bluegreen.dev/v1alpha1/releases",
     "leases": "/apis/coordination.k8s.io/v1/leases",
 }
@@ -107,6 +109,19 @@ class Space:
         for name, raw in found:
             spec = raw["spec"]
             yield name, spec["template"]["spec"]["containers"][0]["image"], spec.get("replicas", 1)
+
+    def autoscalers(self) -> Iterator[tuple[str, int, int, Mapping[str, str]]]:
+        """Name, bounds, and what is noted on each autoscaler."""
+        with self.news:
+            found = sorted(self._objects["autoscalers"].items())
+        for name, raw in found:
+            spec = raw["spec"]
+            yield name, spec["minReplicas"], spec["maxReplicas"], raw["metadata"].get("annotations") or {}
+
+    def jobs(self) -> int:
+        """How many Jobs there are."""
+        with self.news:
+            return len(self._objects["jobs"])
 
     def told(self) -> list[tuple[str, str]]:
         """Reason and kind of object of each Event that the daemon wrote, sorted."""
