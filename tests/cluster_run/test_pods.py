@@ -122,6 +122,18 @@ async def test_a_pod_that_does_not_fit_waits_until_there_is_room(stage: Stage) -
     await stage.until(lambda: stage.is_ready("second"), "the second pod runs")
 
 
+@scenario(pods=1)
+async def test_a_node_takes_no_more_pods_than_it_says(stage: Stage) -> None:
+    """Unschedulable with the scheduler's sentence, and scheduled once another pod is gone."""
+    first = stage.pod("first", "sleep:1")
+    await stage.until(lambda: stage.is_ready("first"), "the first pod runs")
+    stage.pod("second", "sleep:1")
+    row = await stage.until(lambda: stage.condition("second", "PodScheduled"), "the scheduler has looked")
+    assert row["message"].startswith("0/1 nodes are available: 1 Too many pods.")
+    delete_pod(stage.store, first)
+    await stage.until(lambda: stage.is_ready("second"), "the second pod runs")
+
+
 @scenario()
 async def test_a_container_that_crashes_is_restarted_with_growing_pauses(stage: Stage) -> None:
     """CrashLoopBackOff with lastState, a growing restartCount, the previous run's log, and an Event that counts."""

@@ -53,6 +53,7 @@ class Ground:
                 backoff_scale=self._backoff_scale,
                 cpu="256",
                 memory="256Gi",
+                pods=1000,
             )
         )
         self.connection = Connection(self.kubeconfig, deadline=60.0, pool=64)

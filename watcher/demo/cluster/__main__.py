@@ -38,6 +38,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--backoff-scale", type=float, default=0.1, help="factor on the kubelet's back-off times")
     parser.add_argument("--cpu", default="8", help="cpu that the node offers to pods")
     parser.add_argument("--memory", default="16Gi", help="memory that the node offers to pods")
+    parser.add_argument("--pods", type=int, default=110, help="how many pods the node takes")
     parser.add_argument("--log-file", type=Path, help="where the cluster logs (stderr, warnings only, without it)")
     parser.add_argument("--exit-with-stdin", action="store_true", help="end when standard input closes")
     return parser.parse_args()
@@ -61,6 +62,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         backoff_scale=arguments.backoff_scale,
         cpu=arguments.cpu,
         memory=arguments.memory,
+        pods=arguments.pods,
     )
     await cluster.start()
     try:

@@ -64,6 +64,7 @@ def running_cluster(
     backoff_scale: float = 0.1,
     cpu: str = "8",
     memory: str = "16Gi",
+    pods: int = 110,
     deadline: float = 30.0,
 ) -> Iterator[RunningCluster]:
     """A running cluster. Raises ClusterFailed when it is not ready within `deadline` seconds."""
@@ -81,6 +82,7 @@ def running_cluster(
             "--backoff-scale": backoff_scale,
             "--cpu": cpu,
             "--memory": memory,
+            "--pods": pods,
         }
         for name, value in options.items():
             command += [name, str(value)]

@@ -23,7 +23,7 @@ from watcher.demo.cluster.controllers.jobs import Jobs
 from watcher.demo.cluster.controllers.loop import Manager
 from watcher.demo.cluster.controllers.namespaces import FIRST, Namespaces
 from watcher.demo.cluster.controllers.replicasets import ReplicaSets
-from watcher.demo.cluster.controllers.scheduling import MAX_PODS, NODE_NAME, Scheduler
+from watcher.demo.cluster.controllers.scheduling import NODE_NAME, Scheduler
 from watcher.demo.cluster.events import Recorder
 from watcher.demo.cluster.images import Images
 from watcher.demo.cluster.kubelet import Kubelet
@@ -38,7 +38,7 @@ STOP_GRACE = 1.0
 
 
 class Machine:
-    """Runs what a store asks for. `cpu` and `memory` are what the one node offers."""
+    """Runs what a store asks for. `cpu`, `memory` and `pods` are what the one node offers."""
 
     def __init__(
         self,
@@ -50,13 +50,14 @@ class Machine:
         backoff_scale: float = 0.1,
         cpu: str = "8",
         memory: str = "16Gi",
+        pods: int = 110,
     ) -> None:
         self.store = store
         self._images = Images(images)
         self._state_dir = state_dir
         self._namespaces = (*FIRST, *namespaces)
         self._scale = backoff_scale
-        self._capacity = {"cpu": cpu, "memory": memory, "pods": str(MAX_PODS)}
+        self._capacity = {"cpu": cpu, "memory": memory, "pods": str(pods)}
         self._tasks: list[asyncio.Task[None]] = []
         self._cleanup = contextlib.ExitStack()
 

@@ -75,6 +75,7 @@ class EmbeddedCluster:
         backoff_scale: float = 0.1,
         cpu: str = "8",
         memory: str = "16Gi",
+        pods: int = 110,
     ) -> None:
         self.store = Store()
         self.machine = Machine(
@@ -85,6 +86,7 @@ class EmbeddedCluster:
             backoff_scale=backoff_scale,
             cpu=cpu,
             memory=memory,
+            pods=pods,
         )
         self.token = token or secrets.token_urlsafe(24)
         self.kubeconfig = kubeconfig

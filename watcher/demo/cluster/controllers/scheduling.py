@@ -14,7 +14,6 @@ from watcher.demo.cluster.resources import NODE, POD
 from watcher.demo.cluster.store import Change, Object, Store
 
 NODE_NAME = "embedded"
-MAX_PODS = 110
 
 
 class Scheduler:
@@ -91,7 +90,7 @@ def misfit(pod: Object, node: Object | None, neighbours: list[Object]) -> str | 
         return "node(s) were unschedulable"
     if not (pod["spec"].get("nodeSelector") or {}).items() <= labels.items():
         return "node(s) didn't match Pod's node affinity/selector"
-    if len(neighbours) >= MAX_PODS:
+    if len(neighbours) >= int(node["status"]["allocatable"]["pods"]):
         return "Too many pods"
     wanted = requests_of(pod)
     short = []
