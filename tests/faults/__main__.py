@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.faults.cells import Cell, Say
 from tests.faults.ground import Ground
-from tests.faults.kills import IMAGES, kill_matrix
+from tests.faults.kills import kill_matrix
+from tests.faults.stories import IMAGES
 from tests.faults.surroundings import fault_matrix
 from watcher.demo.platform import manifests
 

@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 TAIL = 15
 """Lines of a daemon's log that are shown of a cell that went wrong."""
 
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds for each thing that a cell waits for: for machines that are busy, as nothing here is a matter of time."""
 
 

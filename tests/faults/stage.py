@@ -7,20 +7,17 @@ with the surroundings is wrong before there is anything to see.
 
 from __future__ import annotations
 
-import json
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.faults.cells import Scene, Wrong
 from tests.faults.daemons import DaemonProcess
 from tests.faults.ground import Ground
+from tests.faults.receiver import receiver
 from tests.support.acting import API
 from tests.support.proxy import Proxy, Relay
 from watcher.adapters.kubernetes import paths
@@ -63,21 +60,6 @@ class Trouble:
         return self.name
 
 
-class Told(BaseHTTPRequestHandler):
-    """Takes every notification."""
-
-    keys: Counter[str]
-
-    def do_POST(self) -> None:
-        document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.keys[document["key"].partition("/")[2]] += 1
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-        """Say nothing."""
-
-
 class Stage(Scene):
     """One cell's stage. `prometheus` is shared with other cells unless it is to be killed."""
 
@@ -88,7 +70,8 @@ class Stage(Scene):
         self.trouble, self.prometheus = trouble, shared
         self.load: LoadGenerator | None = None
         self.daemons: list[DaemonProcess] = []
-        self._receive()
+        url, self.keys = receiver(stack)
+        self.notifier = stack.enter_context(Relay(url))
 
     # -- given --------------------------------------------------------------------------------------------------------
 
@@ -205,15 +188,6 @@ class Stage(Scene):
             raise Wrong("it ended before anybody came")
         # Once a rule has been asked, the watch is what it will be.
         return release.phase is Phase.WATCHING and bool(release.status.rules)
-
-    def _receive(self) -> None:
-        self.keys: Counter[str] = Counter()
-        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Told,), {"keys": self.keys}))
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        self.stack.callback(server.server_close)
-        self.stack.callback(server.shutdown)
-        self.notifier = self.stack.enter_context(Relay(f"http://127.0.0.1:{server.server_address[1]}"))
 
     def _documents(self, frozen: bool) -> Iterator[dict[str, Any]]:
         today = datetime.now(UTC).date()

@@ -11,9 +11,10 @@ import pytest
 
 from tests.faults.cells import play_all
 from tests.faults.ground import Ground
-from tests.faults.kills import IMAGES, STORIES, KillCell
+from tests.faults.kills import KillCell
 from tests.faults.places import Place, places
 from tests.faults.stage import Trouble, prometheus
+from tests.faults.stories import IMAGES, STORIES
 from tests.faults.surroundings import FaultCell
 from tests.support.proxy import Request
 from watcher.demo.platform import manifests

@@ -11,13 +11,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from watcher.adapters.errors import AdapterError
 from watcher.adapters.kubernetes.connection import Connection
 from watcher.core.release import Release, from_json
 
 Raw = Mapping[str, Any]
+T = TypeVar("T")
+
+COMMANDS = ("approve", "abort", "rollback")
 
 KINDS = {
     "services": "/api/v1/services",
@@ -38,6 +41,9 @@ class Space:
         self.news = threading.Condition()
         self._objects: dict[str, dict[str, Raw]] = defaultdict(dict)
         self._been: dict[str, list[str]] = defaultdict(list)
+        self._minimums: dict[str, list[int]] = defaultdict(list)
+        self._made: dict[str, str] = {}
+        self._phases: list[str] = []
         self._parsed: tuple[str, Release] | None = None
 
     def take(self, kind: str, change: str, raw: Raw) -> None:
@@ -49,7 +55,13 @@ class Space:
             else:
                 self._objects[kind][name] = raw
             if kind == "services":
-                self._note(name, raw)
+                _note(self._been[name], (raw["spec"].get("selector") or {}).get("color", ""))
+            elif kind == "autoscalers":
+                _note(self._minimums[name], raw["spec"]["minReplicas"])
+            elif kind == "jobs":
+                self._made[raw["metadata"]["uid"]] = name.rpartition("-")[0]
+            elif kind == "releases":
+                _note(self._phases, _phase(raw))
             self.news.notify_all()
 
     def poke(self) -> None:
@@ -110,18 +122,30 @@ class Space:
             spec = raw["spec"]
             yield name, spec["template"]["spec"]["containers"][0]["image"], spec.get("replicas", 1)
 
-    def autoscalers(self) -> Iterator[tuple[str, int, int, Mapping[str, str]]]:
-        """Name, bounds, and what is noted on each autoscaler."""
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the Release, one after the other, each with what it had been told by then."""
+        with self.news:
+            return tuple(self._phases)
+
+    def autoscalers(self) -> list[tuple[str, tuple[int, ...], Mapping[str, str]]]:
+        """Name, the minimums one after the other, and what is noted on each autoscaler."""
         with self.news:
             found = sorted(self._objects["autoscalers"].items())
-        for name, raw in found:
-            spec = raw["spec"]
-            yield name, spec["minReplicas"], spec["maxReplicas"], raw["metadata"].get("annotations") or {}
+            return [
+                (name, tuple(self._minimums[name]), raw["metadata"].get("annotations") or {}) for name, raw in found
+            ]
 
-    def jobs(self) -> int:
-        """How many Jobs there are."""
+    def jobs_made(self) -> list[str]:
+        """The name of each Job that ever was, without the end that tells it from others of its name."""
         with self.news:
-            return len(self._objects["jobs"])
+            return sorted(self._made.values())
+
+    def jobs(self) -> Iterator[tuple[str, bool]]:
+        """Name of each Job that is still there, and whether it runs."""
+        with self.news:
+            found = sorted(self._objects["jobs"].items())
+        for name, raw in found:
+            yield name.rpartition("-")[0], bool((raw.get("status") or {}).get("ready"))
 
     def told(self) -> list[tuple[str, str]]:
         """Reason and kind of object of each Event that the daemon wrote, sorted."""
@@ -138,11 +162,6 @@ class Space:
         with self.news:
             raw = next(iter(self._objects["leases"].values()), None)
         return str((raw or {"spec": {}})["spec"].get("holderIdentity") or "")
-
-    def _note(self, name: str, raw: Raw) -> None:
-        been, color = self._been[name], (raw["spec"].get("selector") or {}).get("color", "")
-        if been[-1:] != [color]:
-            been.append(color)
 
 
 class View:
@@ -183,3 +202,13 @@ class View:
 
     def _take(self, kind: str, change: str, raw: Raw) -> None:
         self._spaces[raw["metadata"].get("namespace", "")].take(kind, change, raw)
+
+
+def _phase(raw: Raw) -> str:
+    told = [command for command in COMMANDS if raw["spec"].get(command)]
+    return " ".join([(raw.get("status") or {}).get("phase") or "Pending", *told])
+
+
+def _note(known: list[T], found: T) -> None:
+    if known[-1:] != [found]:
+        known.append(found)
