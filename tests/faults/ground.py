@@ -51,9 +51,7 @@ class Ground:
                 state_dir=self.directory / "cluster",
                 log_file=self.directory / "cluster.log",
                 backoff_scale=self._backoff_scale,
-                cpu="256",
-                memory="256Gi",
-                pods=1000,
+                node={"cpu": "256", "memory": "256Gi", "pods": "1000"},
             )
         )
         self.connection = Connection(self.kubeconfig, deadline=60.0, pool=64)

@@ -37,7 +37,7 @@ TRIES = 5
 """How often a cell is played whose request was not made: a request may depend on what comes first of two things."""
 
 OF_SLOWNESS = frozenset({"AutoscalerNotHeld"})
-"""What is also told when a request takes a busy machine a minute. That an autoscaler was held is seen by its minimums."""
+"""What is also told when a busy machine takes its time. That an autoscaler was held is seen by its minimums."""
 
 End = Mapping[str, Any]
 """All that is left of a story in the cluster, without names and times."""

@@ -5,7 +5,8 @@ read for ever; name look-ups have no time-out at all; bodies are read whole what
 of the environment apply unasked. What always holds here:
 
 - `exchange` returns or raises within its number of seconds, counted over name look-up, connect, TLS, headers and body;
-- it never reads more than `limit` bytes of a body, follows no redirect, keeps no cookie, never asks twice;
+- it never reads more than `limit` bytes of a body, follows no redirect, keeps no cookie;
+- it never asks twice, unless told that it may: then once more if a kept connection ended before a byte of the answer;
 - a proxy from the environment is used as `NO_PROXY` says, and never for this very machine;
 - what it raises says in words what happened and holds neither URL nor header.
 """
@@ -63,10 +64,12 @@ class Cancelled(AdapterError):
 class Deadline:
     """The instant (monotonic) at which an exchange must have ended, and an event that ends it sooner."""
 
-    __slots__ = ("_at", "_cancel", "seconds")
+    __slots__ = ("_at", "_cancel", "seconds", "untouched")
 
     def __init__(self, seconds: float, cancel: threading.Event | None = None) -> None:
         self.seconds = seconds
+        self.untouched = True
+        """Whether neither a connection was opened nor a byte read."""
         self._at = time.monotonic() + seconds
         self._cancel = cancel
 
@@ -114,9 +117,12 @@ class _DeadlineReader(io.RawIOBase):
         while True:
             self._sock.settimeout(_DEADLINE.get().patience())
             try:
-                return self._sock.recv_into(buffer)
+                count = self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
+            if count:
+                _DEADLINE.get().untouched = False
+            return count
 
     def close(self) -> None:
         if not self.closed:
@@ -185,6 +191,7 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
 def _connect(host: str, port: int, within: float, options: Any) -> socket.socket:
     """Try each address of a name in turn, all of them together within the connect time-out and the deadline."""
     whole = _DEADLINE.get()
+    whole.untouched = False
     give_up = time.monotonic() + within
     problem = "its name has no address"
     for family, kind, protocol, _, address in _addresses(host, port, whole):
@@ -331,10 +338,26 @@ class BoundedSession(requests.Session):
         self._transport.close()
 
     def exchange(
-        self, request: requests.Request, *, within: float, limit: int, cancel: threading.Event | None = None
+        self,
+        request: requests.Request,
+        *,
+        within: float,
+        limit: int,
+        cancel: threading.Event | None = None,
+        again: bool = False,
     ) -> Reply:
-        """Send one request and read its answer, all `within` seconds; raises only the errors of this module."""
+        """Send one request and read its answer, all `within` seconds; raises only the errors of this module. `again`:
+        it changes nothing, and may be sent a second time if a kept connection proves to have ended meanwhile.
+        """
         deadline = Deadline(within, cancel)
+        try:
+            return self._exchange(request, deadline, limit)
+        except Broken:
+            if not (again and deadline.untouched):
+                raise
+        return self._exchange(request, deadline, limit)
+
+    def _exchange(self, request: requests.Request, deadline: Deadline, limit: int) -> Reply:
         with until(deadline), _in_words():
             prepared = self.prepare_request(request)
             response = self.send(
@@ -342,7 +365,7 @@ class BoundedSession(requests.Session):
                 stream=True,
                 allow_redirects=False,
                 proxies=proxies_for(prepared.url or ""),
-                timeout=(self._connect_timeout, within),
+                timeout=(self._connect_timeout, max(deadline.remaining(), 0.001)),
                 verify=self.verify,
                 cert=self.cert,
             )

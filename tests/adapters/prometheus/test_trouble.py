@@ -178,6 +178,40 @@ def test_connections_are_kept_and_replaced_when_the_server_closes_them(
     assert server.connections == 3
 
 
+@pytest.mark.parametrize("answer", [b"", HEADERS + b'{"status":"succ'], ids=["nothing", "half an answer"])
+def test_a_kept_connection_that_ends_before_a_word_of_the_answer_costs_no_look(
+    metrics: Port, serve: Serve, reply: Reply, answer: bytes
+) -> None:
+    """The server had closed it, or does so now: asked again on a new one. What has begun to answer is not."""
+
+    def script(_: Any, send: Callable[[bytes], None], __: Any) -> bool:
+        spoilt = len(server.asked) == 2
+        send(answer if spoilt else reply(200, success(row())))
+        return not spoilt
+
+    server = serve(script)
+    port = metrics(server.url)
+    assert isinstance(ask(port, "vector(1)")[0], Series)
+    found = ask(port, "vector(1)")[0]
+    assert isinstance(found, Failed if answer else Series)
+    assert (server.connections, len(server.asked)) == ((1, 2) if answer else (2, 3))
+
+
+def test_a_server_that_ends_every_connection_is_asked_twice_in_the_same_time(
+    metrics: Port, serve: Serve, reply: Reply
+) -> None:
+    def script(_: Any, send: Callable[[bytes], None], __: Any) -> bool:
+        if len(server.asked) == 1:
+            send(reply(200, success(row())))
+        return len(server.asked) == 1
+
+    server = serve(script)
+    port = metrics(server.url)
+    assert isinstance(ask(port, "vector(1)")[0], Series)
+    assert "the connection broke" in the_failure(ask(port, "vector(1)")).reason
+    assert len(server.asked) == 3
+
+
 # Servers that answer something else
 
 

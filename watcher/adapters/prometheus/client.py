@@ -106,7 +106,7 @@ class _Session(BoundedSession):
         self.document = None
         request = requests.Request(method, url, data=dict(params), headers=dict(headers), auth=auth)
         try:
-            reply = self.exchange(request, within=timeout, limit=MAX_ANSWER_BYTES)
+            reply = self.exchange(request, within=timeout, limit=MAX_ANSWER_BYTES, again=True)
         except AdapterError as error:
             raise _Trouble(transport_problem(self._settings.shown, error)) from error
         self.document = _understand(self._settings, reply)

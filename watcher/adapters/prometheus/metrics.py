@@ -26,7 +26,7 @@ PROBE = "vector(1)"
 
 
 class PrometheusMetrics:
-    """Thread-safe. Nothing is retried: the next tick asks for everything since the last evaluated time anyway."""
+    """Thread-safe. What failed is not asked again: the next tick asks for all since the last evaluated time anyway."""
 
     def __init__(self, settings: PrometheusSettings, asked: Callable[[float, str], None] = lambda *_: None) -> None:
         """`asked` is called for each request with its seconds and whose fault it was (query, server, unclear); empty

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -62,12 +62,12 @@ def running_cluster(
     log_file: Path | None = None,
     namespaces: Sequence[str] = (),
     backoff_scale: float = 0.1,
-    cpu: str = "8",
-    memory: str = "16Gi",
-    pods: int = 110,
+    node: Mapping[str, str] | None = None,
     deadline: float = 30.0,
 ) -> Iterator[RunningCluster]:
-    """A running cluster. Raises ClusterFailed when it is not ready within `deadline` seconds."""
+    """A running cluster. `node` says how much cpu, memory and pods the node takes, where that is to be more than usual.
+    Raises ClusterFailed when it is not ready within `deadline` seconds.
+    """
     with contextlib.ExitStack() as stack:
         own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cluster-")))
         kubeconfig = kubeconfig or own / "kubeconfig"
@@ -80,10 +80,7 @@ def running_cluster(
             "--state-dir": state_dir or own,
             "--log-file": log_file,
             "--backoff-scale": backoff_scale,
-            "--cpu": cpu,
-            "--memory": memory,
-            "--pods": pods,
-        }
+        } | {f"--{name}": amount for name, amount in (node or {}).items()}
         for name, value in options.items():
             command += [name, str(value)]
         for namespace in namespaces:
