@@ -129,8 +129,12 @@ class Store:
 
     def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
         """All objects of a kind, in one namespace or (None) in all, ordered by namespace and name."""
-        rows = sorted(self._objects.get(kind.key, {}).items())
-        return [clone(found) for (where, _), found in rows if namespace in (None, where)]
+        rows = self._objects.get(kind.key, {}).items()
+        return [clone(found) for _, found in sorted(row for row in rows if namespace in (None, row[0][0]))]
+
+    def each(self, kind: Kind) -> Iterable[Object]:
+        """All objects of a kind in no order, not copied: for whoever looks at many of them and changes none."""
+        return self._objects.get(kind.key, {}).values()
 
     # -- writing ------------------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ class Scheduler:
         if pod is None or pod["spec"].get("nodeName") or terminating(pod) or finished(pod):
             return None
         node = self._store.find(NODE, "", NODE_NAME)
-        neighbours = [other for other in self._store.objects(POD) if other["spec"].get("nodeName")]
+        neighbours = [other for other in self._store.each(POD) if other["spec"].get("nodeName")]
         why = misfit(pod, node, [other for other in neighbours if not finished(other)])
         now = self._store.timestamp()
         row: Object = {"type": "PodScheduled", "status": "True"}
@@ -64,10 +64,9 @@ class Scheduler:
             self._events.record(pod, "Normal", "Scheduled", text)
         return None
 
-    def _waiting(self) -> Iterable[Key]:
-        for pod in self._store.objects(POD):
-            if not pod["spec"].get("nodeName"):
-                yield (pod["metadata"]["namespace"], pod["metadata"]["name"])
+    def _waiting(self) -> list[Key]:
+        names = [pod["metadata"] for pod in self._store.each(POD) if not pod["spec"].get("nodeName")]
+        return [(meta["namespace"], meta["name"]) for meta in names]
 
 
 def requests_of(pod: Object) -> dict[str, Decimal]:
