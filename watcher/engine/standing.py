@@ -8,6 +8,7 @@ says alike, so the largest over replicas counts, not their sum; of rules and wat
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from watcher.core.application import COLORS
 from watcher.core.comparison import Unknown
 from watcher.core.evaluation import RuleState
 from watcher.core.lifecycle.turn import MIXED
-from watcher.core.release import Condition, Phase, Release
+from watcher.core.release import Condition, Release
 from watcher.core.rules import BoundRule
 from watcher.engine.measures import APPLICATION, Application, Measures
 
@@ -64,7 +65,7 @@ class ActiveColors(Collector):
 
 class StandingReleases(Collector):
     """Which Releases there are, and what of them needs somebody right now: so that it is also known while no event
-    tells of it, and whichever replica leads. An Application that has none and needs nobody has zeros.
+    tells of it, and whichever replica leads. An Application that needs nobody has zeros.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class StandingReleases(Collector):
         conditions, phases, since = self._families()
         known = set(self._applications())
         releases = [release for release in self._releases() if _application(release) in known]
-        count = {(*key, phase.value): 0 for key in sorted(known) for phase in Phase}
+        count: dict[tuple[str, str, str], int] = defaultdict(int)
         standing = {(*key, kind): 0 for key in sorted(known) for kind in CONDITIONS}
         for release in releases:
             key = _application(release)
@@ -110,7 +111,7 @@ class StandingReleases(Collector):
             ),
             _family(
                 "watcher_releases",
-                "Releases in the cluster, by phase: those that run, and ended ones as kept.",
+                "Releases in the cluster, by phases in which there are any: those that run, and ended ones as kept.",
                 "phase",
             ),
             _family(
