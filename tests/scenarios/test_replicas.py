@@ -1,0 +1,77 @@
+"""Two replicas: what happens is counted by the one that acts, how things stand is said alike by both."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.acting import GOOD, watcher
+from watcher.adapters.children import spawn
+from watcher.core.release import Phase
+from watcher.demo.platform.manifests import APPLICATION
+from watcher.demo.stage import Stage
+
+
+@contextmanager
+def second(stage: Stage, config: Path, log: Path) -> Iterator[str]:
+    """Another replica, while the block runs; gives where it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "watcher", "run", "--kubeconfig", str(stage.kubeconfig), "--config", str(config)]
+    settings = {"WATCHER_HTTP_PORT": str(port), "WATCHER_LEASE_DURATION": "2s", "WATCHER_LOG_FORMAT": "json"}
+    process = spawn(command, log, {k: v for k, v in os.environ.items() if not k.startswith("WATCHER_")} | settings)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def shown(page: str, name: str, **labels: str) -> float:
+    """The sum of a replica's samples with these labels."""
+    text = requests.get(f"{page}metrics", timeout=10).text
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+
+def ready(page: str) -> bool:
+    try:
+        return requests.get(f"{page}readyz", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_two_replicas_count_each_thing_once_also_when_the_other_one_goes_on(
+    small: Callable[..., Stage], tmp_path: Path
+) -> None:
+    stage = small()
+    stage.wait_for(lambda: ready(stage.page) and shown(stage.page, "watcher_leads") == 1, "the first one to lead", 60)
+    with second(stage, tmp_path / "config", tmp_path / "second.log") as other:
+
+        def both(name: str, **labels: str) -> list[float]:
+            return [shown(page, name, **labels) for page in (stage.page, other)]
+
+        stage.wait_for(lambda: ready(other), "the second one", 60)
+        release = stage.follow(stage.release(GOOD), lambda r: r.phase.terminal, 60, "the end")
+        assert release.phase is Phase.COMPLETED
+        stage.wait_for(lambda: both("watcher_releases", phase="Completed") == [1, 1], "both to know of the end")
+        assert both("watcher_active_color", active="green") == [1, 1], "both read the same cluster"
+        assert both("watcher_leads") == [1, 0]
+        assert both("watcher_deployments_total") == [1, 0]
+        assert both("watcher_flips_total", direction="forward") == [1, 0]
+
+        stage.kill_daemon()
+        stage.wait_for(lambda: shown(other, "watcher_leads") == 1, "the second one to lead", 60)
+        assert shown(other, "watcher_lease_transitions_total", to="leader") == 1
+        assert watcher(stage, "rollback", APPLICATION, "--by", "ada").status == 0
+        stage.wait_for(lambda: shown(other, "watcher_releases", phase="RolledBack") == 1, "the rollback", 60)
+        assert shown(other, "watcher_deployments_total") == 0, "what another one counted is not counted again"
+        assert shown(other, "watcher_deployment_failures_total") == 1
+        assert shown(other, "watcher_flips_total", direction="back", reason="manual") == 1
