@@ -117,15 +117,18 @@ class Life:
     ) -> None:
         self.name = name
         own = cluster.directory / f"{journal.namespace}-{name}"
-        own.mkdir()
+        secrets = own / "secrets"
+        secrets.mkdir(parents=True)
+        (secrets / "key").write_text(SECRET, "utf-8")
         settings = {
             "apiVersion": API,
             "kind": "Settings",
             "prometheus": {
                 "url": f"{outside.url}/prometheus",
-                "headers": {"Authorization": f"Bearer {SECRET}"},
+                "headers": {"Authorization": "Bearer {{ secrets.key }}"},
                 "timeout": "2s",
             },
+            "secrets": {"directory": str(secrets)},
             "lease": {"namespace": journal.namespace, "duration": f"{LEASE}s"},
             "notifications": [{"name": "team", "url": f"{outside.url}/told/{name}/{SECRET}"}],
         }
