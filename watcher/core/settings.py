@@ -6,6 +6,7 @@ Every default stands here. Each setting can be overridden by an environment vari
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Literal, Self
 
@@ -86,6 +87,10 @@ class Settings(Model):
     notifications: tuple[Notification, ...] = ()
     log: Log = Log()
 
+    def waiting(self, begun: Settings) -> list[str]:
+        """What of these settings counts only after a restart of a daemon that has begun with others."""
+        return [name for name, count in AT_THE_START.items() if count(self) != count(begun)]
+
     @model_validator(mode="after")
     def _channels_differ(self) -> Self:
         seen: set[str] = set()
@@ -95,3 +100,12 @@ class Settings(Model):
                 raise Invalid(problem, "give each its own name", path=("notifications", index, "name"))
             seen.add(channel.name)
         return self
+
+
+AT_THE_START: Mapping[str, Callable[[Settings], Model]] = {
+    "prometheus": lambda settings: settings.prometheus.model_copy(update={"graph_url": None}),
+    "lease": lambda settings: settings.lease,
+    "http": lambda settings: settings.http,
+    "log": lambda settings: settings.log,
+}
+"""What a daemon reads of its settings when it starts; the rest it reads whenever it is needed."""

@@ -93,6 +93,7 @@ class Daemon:
             raise InvalidConfig(problems)
         self._clock = clock or SystemClock()
         self.config = config
+        self._begun_with = config.settings
         self.config_problems: list[Problem] = []
         self.measures = Measures()
         # Pools of their own: what waits in one never delays another, and the rescue's is for flips alone (S2).
@@ -330,6 +331,9 @@ class Daemon:
         self.measures.files((), KINDS, self._clock.now())
         self._know(config)
         log.info("the files changed", applications=len(config.applications), rule_sets=len(config.rule_sets))
+        waiting = config.settings.waiting(self._begun_with)
+        if waiting:
+            log.warning("changed settings count only after a restart of the daemon", settings=waiting)
         self.config = self._workers.config = config
         self._follow()
         self._look_at_all()
