@@ -34,6 +34,8 @@ def run(
     ),
 ) -> None:
     """Run the daemon until SIGTERM. Settings: watcher.yaml, each overridable as WATCHER_<SECTION>_<KEY>."""
+    # Blocked before any thread starts, and waited for below: a handler that wakes a waiting thread may deadlock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     # Imported here: the Kubernetes client costs time and memory that no other command should pay.
     from watcher.adapters.errors import Fatal
     from watcher.api.app import api_routes, create_app
@@ -41,8 +43,6 @@ def run(
     from watcher.engine.daemon import Daemon, InvalidConfig
     from watcher.engine.logging import configure_logging
 
-    # Blocked here, before any thread starts, and waited for below: a handler that wakes a waiting thread may deadlock.
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         daemon = Daemon(config, os.environ, kubeconfig)
     except InvalidConfig as error:
