@@ -1,4 +1,6 @@
-"""Two replicas: what happens is counted by the one that acts, how things stand is said alike by both."""
+"""What happens is counted once: by the one of two replicas that acts, and also where an answer was lost. How things
+stand both say alike.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pathlib import Path
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.scenarios.conftest import Led
 from tests.support.acting import GOOD, watcher
+from tests.support.proxy import drop_answer
 from watcher.adapters.children import spawn
 from watcher.core.release import Phase
 from watcher.demo.platform.manifests import APPLICATION
@@ -75,3 +79,21 @@ def test_two_replicas_count_each_thing_once_also_when_the_other_one_goes_on(
         assert shown(other, "watcher_deployments_total") == 0, "what another one counted is not counted again"
         assert shown(other, "watcher_deployment_failures_total") == 1
         assert shown(other, "watcher_flips_total", direction="back", reason="manual") == 1
+
+
+def test_what_was_written_although_no_answer_came_is_counted_once(led: Callable[..., Led]) -> None:
+    found = led(rules=False, watch={"duration": "2s", "interval": "1s"})
+    path = r"/releases/[^/]+/status$"
+    lost = [found.proxy.on("PATCH", path, drop_answer, body=f'"{phase}"') for phase in ("Verifying", "Completed")]
+    page = found.stage.page
+    found.stage.wait_for(lambda: ready(page), "the daemon", 60)
+    release = found.stage.follow(found.stage.release(GOOD), lambda r: r.phase.terminal, 90, "the end")
+    assert release.phase is Phase.COMPLETED, release.status.message
+
+    def counted() -> list[float]:
+        moved = "watcher_release_phase_transitions_total"
+        seen = [shown(page, moved, phase=phase) for phase in ("Verifying", "Watching", "Completed")]
+        return [*seen, shown(page, "watcher_flips_total"), shown(page, "watcher_deployments_total")]
+
+    found.stage.wait_for(lambda: counted() == [1] * 5, "everything to be counted once", 30, lambda: str(counted()))
+    assert [rule.struck.is_set() for rule in lost] == [True, True]
