@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ from watcher.core.notices import Notice, sample
 
 NOW = datetime(2026, 11, 23, 14, 2, 11, tzinfo=UTC)
 NOTICE = sample("team-chat", NOW)
+PLAIN = str.maketrans("", "", "\\")
+"""Takes away what Teams needs before its markup."""
 SECRET = "T0/B0/s3cr3t-of-the-address"  # noqa: S105 - no real one
 
 Serve = Callable[..., Server]
@@ -48,6 +51,8 @@ def secret(tmp_path: Path) -> Callable[[str], str]:
 KINDS: dict[str, Callable[[str, Callable[[str], str]], dict[str, Any]]] = {
     "webhook": lambda url, secret: {"urlFile": secret(f"{url}/{SECRET}")},
     "slack-bot": lambda url, secret: {"slack": {"tokenFile": secret(SECRET), "channel": "C1", "api": url}},
+    "teams": lambda url, secret: {"teams": {"urlFile": secret(f"{url}/{SECRET}")}},
+    "pagerduty": lambda url, secret: {"pagerDuty": {"routingKeyFile": secret(SECRET), "url": f"{url}/v2/enqueue"}},
     "slack-webhook": lambda url, secret: {"slack": {"urlFile": secret(f"{url}/{SECRET}")}},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +67,7 @@ def test_a_message_says_what_why_what_next_and_what_to_do(kind: str, serve: Serv
     server = serve(taken)
     made(**KINDS[kind](server.url, secret)).send(NOTICE, "", "")
     (asked,) = server.asked
-    said = json.dumps(json.loads(asked.body), ensure_ascii=False)
+    said = json.dumps(json.loads(asked.body), ensure_ascii=False).translate(PLAIN)
     for part in ("rolled back", "error-rate was 4.2%", "0.042 against", "stays out until", "watcher release show"):
         assert part in said
     assert (asked.method, asked.headers["content-type"].partition(";")[0]) == ("POST", "application/json")
@@ -311,3 +316,61 @@ def test_blocks_stay_within_slacks_limits(serve: Serve, secret: Any) -> None:
     header, *others = slack.posted[0]["blocks"]
     assert len(header["text"]["text"]) <= 150
     assert all(len(block["text"]["text"]) <= 3000 for block in others if "text" in block)
+
+
+# -- Teams, PagerDuty -------------------------------------------------------------------------------------------------
+
+
+def test_teams_gets_an_adaptive_card_in_which_no_value_is_markup(serve: Serve, secret: Any) -> None:
+    server = serve(reply(202))
+    hostile = NOTICE.model_copy(update={"message": "[click](http://evil) **now**", "links": {"Graph": "https://graph"}})
+    made(**KINDS["teams"](server.url, secret)).send(hostile, "", "")
+    message = json.loads(server.asked[0].body)
+    (attachment,) = message["attachments"]
+    assert (message["type"], attachment["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
+    card = attachment["content"]
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.4")
+    assert {block["type"] for block in card["body"]} == {"TextBlock"}
+    assert "\\[click\\]\\(http://evil\\) \\*\\*now\\*\\*" in [block["text"] for block in card["body"]]
+    assert card["actions"] == [{"type": "Action.OpenUrl", "title": "Graph", "url": "https://graph"}]
+
+
+def test_pagerduty_opens_one_incident_for_a_release_and_closes_it_when_traffic_is_safe(
+    serve: Serve, secret: Any
+) -> None:
+    server = serve(reply(202))
+    there = made(**KINDS["pagerduty"](server.url, secret))
+    there.send(NOTICE, "", "")
+    there.send(NOTICE.model_copy(update={"resolves": True}), "", "")
+    trigger, resolve = (json.loads(asked.body) for asked in server.asked)
+    assert [trigger["event_action"], resolve["event_action"]] == ["trigger", "resolve"]
+    assert trigger["dedup_key"] == resolve["dedup_key"]
+    assert trigger["routing_key"] == resolve["routing_key"] == SECRET
+    assert trigger["payload"]["severity"] == "critical"
+    assert trigger["payload"]["custom_details"]["what you can do"] == list(NOTICE.commands)
+    assert len(trigger["payload"]["summary"]) <= 1024
+
+
+# -- everything else --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr'")  # what it imports
+def test_apprise_delivers_to_what_has_no_channel_of_its_own(
+    serve: Serve, secret: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(reply(200))
+    address = secret(f"json://user:s3cr3t@127.0.0.1:{server.port}/")
+    made(apprise={"urlFile": address}).send(NOTICE, "", "")
+    assert "stays out until" in server.asked[0].body.decode()
+    broken = serve(reply(500))
+    with pytest.raises(Transient, match="could not deliver") as caught:
+        made(apprise={"urlFile": secret(f"json://user:s3cr3t@127.0.0.1:{broken.port}/")}).send(NOTICE, "", "")
+    with pytest.raises(Fatal, match="does not know"):
+        made(apprise={"urlFile": secret("nonsense-s3cr3t")}).send(NOTICE, "", "")
+    assert "s3cr3t" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_without_the_extra_it_says_what_to_install(secret: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(Fatal, match=r"pip install .bluegreen-watcher\[apprise\]"):
+        made(apprise={"urlFile": secret("json://127.0.0.1/")}).send(NOTICE, "", "")

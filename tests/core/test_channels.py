@@ -27,6 +27,11 @@ def problems(text: str) -> list[str]:
         "- {name: a, urlFile: /run/url, signingKeyFile: /run/key, severity: warning, events: [end, flip]}",
         "- {name: a, urlEnv: CHAT_URL, signingKeyEnv: CHAT_KEY}",
         "- {name: a, slack: {tokenFile: /run/token, channel: C1}}",
+        "- {name: a, teams: {urlFile: /run/url}}",
+        "- {name: a, pagerDuty: {routingKeyEnv: KEY}}",
+        "- {name: a, email: {host: h, from: a@b, to: [c@d]}}",
+        "- {name: a, email: {host: h, from: a@b, to: [c@d], username: u, passwordFile: /p, security: tls, port: 465}}",
+        "- {name: a, apprise: {urlFile: /run/url}}",
         "- {name: a, slack: {urlEnv: CHAT_URL}, template: '{{ message }}'}",
     ],
 )
@@ -48,7 +53,18 @@ def test_a_channel_is_one_place_whose_secrets_come_from_elsewhere(text: str) -> 
         ("- {name: a, url: 'http://x', signingKeyFile: /k, signingKeyEnv: K}", "given twice"),
         ("- {name: a, url: 'https://hooks.slack.com/services/T/B/x'}", "this address is a secret"),
         ("- {name: a, url: 'https://prod-1.westeurope.logic.azure.com:443/x'}", "this address is a secret"),
-        ("- {name: a, url: 'https://me:pass@receiver/'}", "this address is a secret"),
+        ("- {name: a, url: 'https://me:s3cr3t@receiver/'}", "this address is a secret"),
+        ("- {name: a, teams: {}}", "urlFile or urlEnv is missing"),
+        ("- {name: a, pagerDuty: {}}", "routingKeyFile or routingKeyEnv is missing"),
+        ("- {name: a, apprise: {urlFile: /a, urlEnv: B}}", "given twice"),
+        ("- {name: a, teams: {urlEnv: B}, apprise: {urlFile: /a}}", "a channel is one place"),
+        ("- {name: a, email: {host: h, from: a@b, to: [c@d], username: u}}", "passwordFile or passwordEnv is missing"),
+        ("- {name: a, email: {host: h, from: a@b, to: [c@d], passwordFile: /p}}", "a password without a username"),
+        (
+            "- {name: a, email: {host: h, from: a@b, to: [c@d], username: u, passwordFile: /p, security: none}}",
+            "in the clear",
+        ),
+        ("- {name: a, email: {host: h, from: 'a b', to: [c@d]}}", "w.yaml:4"),
         ("- {name: a, url: 'http://x', events: []}", "w.yaml:4"),
         ("- {name: a, url: 'http://x', events: [ends]}", "w.yaml:4"),
         ("- {name: a, url: 'http://x', severity: high}", "w.yaml:4"),
@@ -60,7 +76,7 @@ def test_what_cannot_be_meant_is_refused_with_its_line_and_without_secrets(text:
     assert said in problem
     assert problem.startswith("w.yaml:")
     assert "services/T" not in problem
-    assert "pass" not in problem
+    assert "s3cr3t" not in problem
 
 
 def test_a_template_that_cannot_work_is_refused_at_its_line() -> None:
@@ -95,6 +111,16 @@ def test_severity_and_events_decide_and_what_an_application_says_of_them_comes_f
         else [NotifyUse.model_validate(u, strict=False) if isinstance(u, dict) else u for u in uses]
     )
     assert wants(found, meant, NOTICE) is heard
+
+
+def test_a_pager_hears_what_is_critical_and_what_closes_it() -> None:
+    pager = Notification.model_validate({"name": "pager", "pagerDuty": {"routingKeyEnv": "KEY"}}, strict=False)
+    heard = [
+        wants(pager, uses, NOTICE.model_copy(update={"severity": severity, "resolves": resolves}))
+        for uses in (None, ["pager"], [])
+        for severity, resolves in (("info", False), ("warning", False), ("critical", False), ("info", True))
+    ]
+    assert heard == [False, False, True, True] * 2 + [False] * 4
 
 
 def test_an_application_that_names_no_channel_of_the_settings_is_told_where() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -205,3 +206,37 @@ def test_problems_of_files_and_environment_are_named_together(tmp_path: Path) ->
     put(tmp_path / "a.yaml", application(servise="x"))
     problems = bad([tmp_path], WATCHER_LOG_LEVEL="loud")
     assert len(problems) == 2
+
+
+CHANNELS = {
+    "apiVersion": ERRORS["apiVersion"],
+    "kind": "Settings",
+    "notifications": [{"name": "team-chat", "url": "http://chat/"}],
+}
+
+
+def test_an_application_names_channels_of_the_settings(tmp_path: Path) -> None:
+    put(tmp_path / "watcher.yaml", CHANNELS)
+    put(tmp_path / "shop.yaml", application(notify=["team-chat"]))
+    assert next(iter(good([tmp_path]).applications.values())).spec.notify == ["team-chat"]
+    put(tmp_path / "shop.yaml", application(notify=[{"channel": "team-caht"}]))
+    (problem,) = bad([tmp_path])
+    assert (problem.message, problem.cure) == ("the settings have no channel team-caht", 'did you mean "team-chat"?')
+    assert (Path(problem.file).name, problem.line > 1) == ("shop.yaml", True)
+
+
+def test_settings_that_could_not_be_read_are_no_reason_to_miss_a_channel(tmp_path: Path) -> None:
+    put(tmp_path / "watcher.yaml", CHANNELS | {"notificashuns": []})
+    put(tmp_path / "shop.yaml", application(notify=["team-chat"]))
+    assert [Path(problem.file).name for problem in bad([tmp_path])] == ["watcher.yaml"]
+
+
+def test_a_channel_whose_extra_is_not_installed_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = CHANNELS | {"notifications": [{"name": "matrix", "apprise": {"urlFile": "/run/url"}}]}
+    put(tmp_path / "watcher.yaml", other)
+    assert good([tmp_path]).settings.notifications
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    (problem,) = bad([tmp_path])
+    assert (problem.message, problem.cure) == ("apprise is not installed", 'pip install "bluegreen-watcher[apprise]"')

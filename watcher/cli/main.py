@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from watcher import __version__
-from watcher.cli import adoption, demo, release, rules, run
+from watcher.cli import adoption, demo, notify, release, rules, run
 
 app = typer.Typer(
     name="watcher",
@@ -36,6 +36,7 @@ demo.add_to(app)
 release.add_to(app)
 adoption.add_to(app)
 rules.add_to(app)
+notify.add_to(app)
 
 
 def main() -> None:

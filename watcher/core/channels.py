@@ -24,6 +24,8 @@ Topic = Literal["asked", "flip", "decision", "attention", "end", "remark", "file
 hold, a lost way back, blindness), the end of a Release, a remark, files that are refused."""
 
 Variable = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Address = Annotated[str, Field(pattern=r"^[^\s,<>@]+@[^\s,<>@]+$")]
+"""An e-mail address, bare."""
 Topics = Annotated[tuple[Topic, ...], Field(min_length=1)]
 
 _SECRET_HOSTS = (
@@ -67,6 +69,67 @@ class Slack(Model):
         return self
 
 
+class Teams(Model):
+    """A Microsoft Teams channel or chat, by the address of a workflow."""
+
+    url_file: str | None = None
+    url_env: Variable | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        _one_source(self, "url_file", "url_env")
+        return self
+
+
+class PagerDuty(Model):
+    """A service of PagerDuty, by the routing key of its Events API v2 integration."""
+
+    routing_key_file: str | None = None
+    routing_key_env: Variable | None = None
+    url: Url = "https://events.pagerduty.com/v2/enqueue"
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        _one_source(self, "routing_key_file", "routing_key_env")
+        return self
+
+
+class Email(Model):
+    """Mail through an SMTP server. A login goes over TLS alone."""
+
+    host: Annotated[str, Field(min_length=1)]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    from_: Address = Field(alias="from")
+    to: Annotated[tuple[Address, ...], Field(min_length=1)]
+    username: str | None = None
+    password_file: str | None = None
+    password_env: Variable | None = None
+
+    @model_validator(mode="after")
+    def _login(self) -> Self:
+        password = self.password_file or self.password_env
+        if self.username is not None:
+            _one_source(self, "password_file", "password_env")
+            if self.security == "none":
+                raise Invalid("a password would go in the clear", "write starttls or tls", path=("security",))
+        elif password is not None:
+            raise Invalid("a password without a username", "write username, too")
+        return self
+
+
+class Apprise(Model):
+    """Anything else that Apprise speaks to, by an address of its own form. It needs the extra `apprise`."""
+
+    url_file: str | None = None
+    url_env: Variable | None = None
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        _one_source(self, "url_file", "url_env")
+        return self
+
+
 class Notification(Model):
     """A place that is told what happened. With an address it is a webhook that gets a JSON document; else it names one
     kind of place.
@@ -79,6 +142,10 @@ class Notification(Model):
     signing_key_file: str | None = None
     signing_key_env: Variable | None = None
     slack: Slack | None = None
+    teams: Teams | None = None
+    pager_duty: PagerDuty | None = None
+    email: Email | None = None
+    apprise: Apprise | None = None
     ca_file: str | None = None
     severity: Severity | None = None
     events: Topics | None = None
@@ -114,12 +181,17 @@ class Notification(Model):
         return self
 
     @property
+    def kind(self) -> str:
+        """What kind of place it is, as the settings call it."""
+        return next((name for name in KINDS if getattr(self, name) is not None), "webhook").replace("_d", "D")
+
+    @property
     def least(self) -> Severity:
         """From which severity on it is told."""
-        return self.severity or "info"
+        return self.severity or ("critical" if self.pager_duty else "info")
 
 
-KINDS = ("slack",)
+KINDS = ("slack", "teams", "pager_duty", "email", "apprise")
 
 
 def _is_secret(url: str) -> bool:
@@ -144,6 +216,8 @@ def wants(channel: Notification, uses: Sequence[Name | NotifyUse] | None, notice
         if not mine:
             return False
         use = mine[0]
+    if channel.pager_duty and notice.resolves:
+        return True  # or what was opened would stay open
     topics = use.events or channel.events
     return _enough(notice.severity, use.severity or channel.least) and (topics is None or notice.topic in topics)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from watcher.adapters.secrets import look
+from watcher.adapters.notifications.everything_else import installed
 from watcher.core.application import Application
 from watcher.core.binding import binding_problems
 from watcher.core.channels import channel_problems
@@ -130,6 +131,7 @@ def _understand(
     rule_sets = {d.name: d.model for d in documents if isinstance(d.model, RuleSet)}
     apps = [(d, d.model) for d in documents if isinstance(d.model, Application)]
     unreadable = bool(problems)
+    problems += [problem for document in documents for problem in _without_extra(document)]
     channels = {channel.name: channel for found in settings for channel in found.notifications}
     whole = []
     for document, app in apps:
@@ -157,6 +159,15 @@ def _understand(
         return (None, problems), secrets
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()
     return (Config(chosen, {(a.namespace, a.name): a for a in whole}, rule_sets, digest), []), secrets
+
+
+def _without_extra(document: Document) -> Iterator[Problem]:
+    """What a channel needs that is not installed."""
+    found = document.model.notifications if isinstance(document.model, Settings) else ()
+    for index, channel in enumerate(found):
+        if channel.apprise is not None and not installed():
+            cure = 'pip install "bluegreen-watcher[apprise]"'
+            yield document.problem(Invalid("apprise is not installed", cure, path=("notifications", index, "apprise")))
 
 
 def with_environment(settings: Settings, environment: Mapping[str, str]) -> Settings:
