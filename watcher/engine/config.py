@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from watcher.adapters.secrets import look
 from watcher.adapters.notifications.everything_else import installed
+from watcher.adapters.secrets import look
 from watcher.core.application import Application
 from watcher.core.binding import binding_problems
 from watcher.core.channels import channel_problems
