@@ -123,3 +123,11 @@ def test_the_long_words_of_a_value_are_known_by_themselves_and_the_short_ones_ar
     known = forms("Bearer abcdefgh token")
     assert "abcdefgh" in known
     assert not {"Bearer", "token"} & known
+
+
+def test_an_address_is_known_by_the_parts_that_give_it_away_and_not_by_its_words() -> None:
+    known = forms("https://jane:p%40ssword@hooks.example/services/T000/B1aXyZ/Zk3jvmQp?key=wordless7")
+    assert {"p@ssword", "Zk3jvmQp", "wordless7", "/services/T000/B1aXyZ/Zk3jvmQp"} <= known
+    assert not {"services", "https", "hooks.example", "jane"} & known
+    assert "//[secret" not in forms("http://[secret")
+    assert "/a/b/c/d" not in forms("ftp://x/a/b/c/d")

@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from watcher.adapters.kubernetes.reviews import Reviews, User
 from watcher.adapters.oidc import Issuer, issuer_of
+from watcher.adapters.secrets import REDACTOR
 from watcher.api.problems import Problem
 from watcher.core.access import LOOKER, Api, Oidc, Role, claims_match, grant, same_token
 
@@ -140,8 +141,10 @@ def _local(name: str) -> bool:
 def _text(file: str) -> str:
     try:
         with Path(file).open("rb") as opened:
-            return opened.read(LARGEST_TOKEN_FILE).decode("ascii")
+            text = opened.read(LARGEST_TOKEN_FILE).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no ASCII text"
         log.warning("a token file cannot be read; its caller is refused", file=file, error=why)
         return ""
+    REDACTOR.learn(text.split())
+    return text

@@ -11,7 +11,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from watcher.core.units import Invalid, shown
 
@@ -96,10 +96,26 @@ def forms(value: str) -> frozenset[str]:
     """The texts in which a value may be given back: as it is or its long words alone, escaped, encoded, and each of
     these once more, as JSON in JSON is."""
     whole = value.strip()
-    words = {whole, *(word for word in whole.split() if len(word) >= LONG_WORD)}
+    words = {whole, *(word for word in whole.split() if len(word) >= LONG_WORD), *_of_address(whole)}
     once = {form for word in words for form in (word, word.lower(), word.upper(), *_written(word))}
     twice = {form for one in once for form in _written(one)}
     return frozenset(one for one in once | twice if len(one) >= SHORTEST)
+
+
+def _of_address(value: str) -> Iterator[str]:
+    """The parts of an address that give it away: who is asked says which path was."""
+    try:
+        parts = urlsplit(value)
+        password = parts.password or ""
+    except ValueError:
+        return
+    if parts.scheme not in ("http", "https"):
+        return
+    yield from (password, unquote(password))
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    long = [word for word in re.split("[/?&=]", path) if len(word) >= LONG_WORD]
+    # A part that is a word, such as "services", would be missed in other sentences.
+    yield from (word for word in (path, parts.path, *long) if re.search("[0-9A-Z/]", word) and len(word) >= LONG_WORD)
 
 
 def _written(text: str) -> Iterator[str]:
