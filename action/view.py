@@ -5,12 +5,21 @@ What always holds: a field that is missing, or that a newer daemon writes otherw
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
 from action.ends import Json
 
 COLORS = ("blue", "green")
+UNITS = {"%": 0.01, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "B": 1.0} | {
+    f"{prefix}{kind}": float(base**power)
+    for kind, base, prefixes in (("B", 1000, "kMGTP"), ("iB", 1024, "KMGTP"), ("i", 1024, "KMGTP"))
+    for power, prefix in enumerate(prefixes, 1)
+}
+PER = {"/s": 1.0, "/min": 60.0, "/h": 3600.0}
+"""What rules are written in, in seconds, bytes and fractions of one; and what a rate divides by."""
+UNIT = re.compile(r"\d\s*(%|[A-Za-z]+)?(/s|/min|/h)?$")
 OUTCOMES = ("breach", "error", "noData", "thin", "pending", "pass")
 
 
@@ -62,11 +71,15 @@ def clock(at: str) -> str:
 
 
 def value(rule: Json) -> str:
-    """A rule's number in the unit of its threshold, where that is a share; `-` where there is none."""
+    """A rule's number in the unit of its threshold; `-` where there is none."""
     number: Any = rule.get("value")
     if not isinstance(number, int | float):
         return str(number) if number else "-"
-    return f"{number * 100:.3g}%" if "%" in word(rule, "threshold") else f"{number:.4g}"
+    found = UNIT.search(word(rule, "threshold"))
+    unit, per = (found[1] or "", found[2] or "") if found else ("", "")
+    shown = number / (UNITS.get(unit, 1.0) / PER.get(per, 1.0))
+    digits = f"{shown:.0f}" if 1e4 <= abs(shown) < 1e15 else f"{shown:.4g}"
+    return f"{digits}{'' if unit in {'', '%'} else ' '}{unit}{per}"
 
 
 def rule_line(rule: Json) -> str:

@@ -14,13 +14,14 @@ import pytest
 
 from action import ends
 from action.inputs import COMMANDS, ON_CANCEL, UNTIL
-from action.view import outputs
+from action.view import outputs, value
 from tests.github.runner import action
 from tests.packaging.rendered import ROOT, parse
 from tests.packaging.test_docs import blocks, rows
 from watcher.cli.release import REFUSALS, Exit
 from watcher.core.application import COLORS
 from watcher.core.release import TERMINAL, TRAFFIC_MOVED, Phase
+from watcher.core.units import _PLAIN_UNITS, format_value, parse_value
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 DOCUMENT = ROOT / "docs/github.md"
@@ -162,6 +163,18 @@ def test_the_action_ends_as_the_command_line_does() -> None:
     before = set(Phase) - TERMINAL - TRAFFIC_MOVED - {Phase.SWITCHING}
     assert {one.value for one in before} | {""} == ends.BEFORE_SWITCH
     assert set(COLORS) == {"blue", "green"}
+
+
+def test_a_rules_value_is_shown_in_the_unit_of_its_threshold_as_the_daemon_does() -> None:
+    for unit in ("", *_PLAIN_UNITS, "/s", "MiB/s", "/min", "B/h"):
+        for number in (0.0, 0.0213, 7.5, 123456.0):
+            quantity = parse_value(f"3{unit}")
+            shown = value({"value": number, "threshold": f"> {quantity}"})
+            daemon = format_value(number, quantity.unit, 4)
+            assert shown.split() == daemon.split(), unit
+    assert value({"value": 0.6, "threshold": "outside 100ms to 250ms"}) == "600 ms"
+    assert value({"value": 0.6, "threshold": "+20% and +50ms on before"}) == "0.6"
+    assert [value({"value": one}) for one in (None, "Inf", 3)] == ["-", "Inf", "3"]
 
 
 def cells(heading: str) -> dict[str, str]:

@@ -82,7 +82,7 @@ def test_a_breached_rule_sends_traffic_back_and_the_job_shows_its_value_against_
     assert (done.outputs["verdict"], done.outputs["rolled-back"]) == ("rollback", "true")
     assert (done.outputs["active-color"], done.outputs["previous-color"]) == ("blue", "blue")
     (rule,) = site.ended()["status"]["rules"]
-    value = f"{rule['value'] * 100:.3g}%"
+    value = f"{rule['value'] * 100:.4g}%"
     assert f"breach   errors/rate: {value}, breached when > 5%" in done.shown
     assert any(group.endswith(": 1 breach") for group in done.groups)
     summary = done.summary.replace("&#47;", "/").replace("&#62;", ">")

@@ -25,7 +25,6 @@ from watcher.core.release import Phase
 from watcher.core.rules import Rule
 from watcher.core.settings import Settings
 from watcher.core.templates import VARIABLES
-from watcher.demo.cluster.images import Images
 from watcher.demo.scenarios import SCENARIOS
 from watcher.engine.config import KINDS
 
@@ -297,14 +296,6 @@ def test_the_metrics_named_are_those_that_the_daemon_has() -> None:
 
     assert table.splitlines() == [row(family) for family in families()], "python -m tests.packaging.exported prints it"
     assert everywhere - names == set()
-
-
-def test_the_examples_images_file_is_one_that_the_embedded_cluster_reads(tmp_path: Path) -> None:
-    (text,) = [b.text for b in blocks(ROOT / "docs/demo.md") if b.info == "yaml" and "command:" in b.text]
-    file = tmp_path / "images.yaml"
-    file.write_text(text, "utf-8")
-
-    assert Images(file).pull("shop:broken").command[-1] == "raise SystemExit(1)"
 
 
 def test_the_documents_speak_plainly() -> None:
