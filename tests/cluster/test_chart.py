@@ -31,10 +31,10 @@ Key = tuple[str, str, str]
 FILES: Values = {"files": {"chatbot-platform.yaml": EXAMPLE}}
 """What the kustomizations have for an example, and the chart leaves to its user."""
 
-MONITORED = """
+WITH_COMPONENTS = """
 namespace: bluegreen-watcher
 resources: [it/deploy]
-components: [it/deploy/components/monitoring]
+components: [%s]
 """
 
 ONLY_HELM = {"helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by"}
@@ -117,15 +117,36 @@ def test_one_namespace_is_served_by_the_same_objects(chart: Callable[..., dict[K
     assert_same(chart(namespace, values), kustomized(ONE_NAMESPACE))
 
 
-def test_monitoring_adds_the_same_objects(chart: Callable[..., dict[Key, Manifest]], tmp_path: Path) -> None:
+MONITORING = {"monitoring": {"enabled": True}}
+
+
+@pytest.mark.parametrize(
+    ("components", "values", "kinds"),
+    [
+        pytest.param(["monitoring"], MONITORING, {"ServiceMonitor", "PrometheusRule"}, id="monitoring"),
+        pytest.param(["api"], {"api": {"enabled": True}}, {"ClusterRole", "ClusterRoleBinding"}, id="api"),
+        pytest.param(["tls"], {"api": {"tls": "bluegreen-watcher-tls"}}, {"Deployment"}, id="tls"),
+        pytest.param(
+            ["monitoring", "api", "tls"],
+            MONITORING | {"api": {"enabled": True, "tls": "bluegreen-watcher-tls"}},
+            {"ServiceMonitor", "ClusterRoleBinding"},
+            id="all",
+        ),
+    ],
+)
+def test_components_add_the_same_objects(
+    chart: Callable[..., dict[Key, Manifest]], tmp_path: Path, components: list[str], values: Values, kinds: set[str]
+) -> None:
     (tmp_path / "it").mkdir()
     for name in ("deploy", "rules"):
         shutil.copytree(ROOT / name, tmp_path / "it" / name, symlinks=True)
-    (tmp_path / "kustomization.yaml").write_text(MONITORED, "utf-8")
+    named = ", ".join(f"it/deploy/components/{name}" for name in components)
+    (tmp_path / "kustomization.yaml").write_text(WITH_COMPONENTS % named, "utf-8")
     theirs = kustomized(str(tmp_path))
 
-    assert_same(chart("bluegreen-watcher", FILES | {"monitoring": {"enabled": True}}), theirs)
-    assert {kind for kind, _, _ in theirs} >= {"ServiceMonitor", "PrometheusRule"}
+    assert_same(chart("bluegreen-watcher", FILES | values), theirs)
+    assert {kind for kind, _, _ in theirs} >= kinds
+    assert ("HTTPS" in json.dumps([*theirs.values()])) is ("tls" in components)
 
 
 def test_a_package_holds_what_the_links_lead_to(

@@ -16,6 +16,8 @@ from tests.packaging.rendered import ROOT, container, mounted, named, of_kind, p
 from tests.packaging.test_monitoring import ALERTS
 from watcher.adapters.kubernetes import paths
 from watcher.adapters.kubernetes.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS
+from watcher.core.settings import Settings
+from watcher.engine.config import with_environment
 
 TEXT = (ROOT / "docs/install.md").read_text("utf-8")
 
@@ -76,6 +78,23 @@ def test_the_rights_for_the_api_are_those_of_the_requests_that_it_makes(tmp_path
     bound = {one["roleRef"]["name"]: one["subjects"] for one in added if one["kind"] == "ClusterRoleBinding"}
     account = {"kind": "ServiceAccount", "name": "bluegreen-watcher", "namespace": "bluegreen-watcher"}
     assert bound == {"bluegreen-watcher-api": [account], "bluegreen-watcher-reviews": [account]}
+
+
+def test_with_a_certificate_all_that_asks_the_port_asks_by_tls(tmp_path: Path) -> None:
+    components = [f"bluegreen-watcher/deploy/components/{name}" for name in ("monitoring", "tls")]
+    directory = kustomization(tmp_path, {"namespace": "shop", "components": components})
+    pod = of_kind(directory, "Deployment")[0]["spec"]["template"]["spec"]
+    (found,) = pod["containers"]
+    variables = {row["name"]: row["value"] for row in found["env"]}
+    http = with_environment(Settings(), variables).http
+    mounts = {one["name"]: one["mountPath"] for one in found["volumeMounts"]}
+
+    assert (http.cert_file, http.key_file) == (f"{mounts['tls']}/tls.crt", f"{mounts['tls']}/tls.key")
+    assert [one["secret"]["secretName"] for one in pod["volumes"] if one["name"] == "tls"] == ["bluegreen-watcher-tls"]
+    assert {found[probe]["httpGet"]["scheme"] for probe in ("livenessProbe", "readinessProbe")} == {"HTTPS"}
+    assert of_kind(directory, "Service")[0]["metadata"]["annotations"]["prometheus.io/scheme"] == "https"
+    (endpoint,) = of_kind(directory, "ServiceMonitor")[0]["spec"]["endpoints"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]["serverName"]) == ("https", "bluegreen-watcher")
 
 
 def test_monitoring_is_added_in_the_daemons_namespace(tmp_path: Path) -> None:
