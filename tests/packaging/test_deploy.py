@@ -239,7 +239,7 @@ def test_each_manifest_is_used_by_a_kustomization() -> None:
     used = set()
     for kustomization in [*ROOT.glob("deploy/**/kustomization.yaml")]:
         (content,) = parse(kustomization.read_text("utf-8"))
-        named = [*content["resources"], *(f for g in content.get("configMapGenerator", ()) for f in g["files"])]
+        named = [*content.get("resources", ()), *(f for g in content.get("configMapGenerator", ()) for f in g["files"])]
         named += [patch["path"] for patch in content.get("patches", ())]
         used |= {(kustomization.parent / name).resolve() for name in named} | {kustomization}
     found = {f for f in ROOT.glob("deploy/**/*.yaml") if not f.is_relative_to(ROOT / "deploy/chart")}
