@@ -23,6 +23,7 @@ from watcher.adapters.bounded_http import Broken, Cancelled, Deadline, Unreachab
 from watcher.adapters.errors import AdapterError
 from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, Try, repeat, unheard
 from watcher.adapters.tcp_checks import shown
+from watcher.core.units import flat
 
 if TYPE_CHECKING:
     from h2.connection import H2Connection
@@ -242,7 +243,7 @@ def _refusal(check: GrpcCheck, code: str, message: str) -> str:
         return "it has no health service (UNIMPLEMENTED): it must serve grpc.health.v1.Health"
     if name == "NOT_FOUND":
         return f'its health service knows no service "{check.service}" (NOT_FOUND)'
-    said = " ".join("".join(char if char.isprintable() else " " for char in message[:200]).split())
+    said = flat(message[:200])
     return f"answered {name}" + (f": {said}" if said else "")
 
 

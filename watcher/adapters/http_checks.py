@@ -24,6 +24,7 @@ from watcher.adapters.errors import AdapterError
 from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, SystemClock, Try, repeat, unheard
 from watcher.adapters.secrets import REDACTOR, no_secret
 from watcher.core.secrets import Value, in_body, in_header, in_url
+from watcher.core.units import flat
 
 MAX_BODY_BYTES = 1024 * 1024  # read and searched; what comes after is not looked at
 MAX_SEARCHED = 64 * 1024  # characters in which secrets are looked for, before all but the beginning is cut off
@@ -203,7 +204,7 @@ def _equal(got: Any, expected: Any) -> bool:
 
 
 def _brief(text: str) -> str:
-    line = " ".join("".join(char if char.isprintable() else " " for char in text[:1000]).split())
+    line = flat(text[:1000])
     if not line:
         return "nothing"
     return repr(line if len(line) <= 120 else line[:119] + "…")

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict,
 from pydantic.alias_generators import to_camel
 
 from watcher.core.models import Model
-from watcher.core.units import Invalid, shown
+from watcher.core.units import Invalid, flat, shown
 
 Action = Literal["rollback", "hold", "notify"]
 STRENGTH: tuple[Action, ...] = ("rollback", "hold", "notify")
@@ -219,7 +219,7 @@ def _digest(text: str) -> str:
 
 def _line(text: str, longest: int) -> str:
     """Somebody else's text as part of a sentence."""
-    said = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    said = flat(text)
     return said if len(said) <= longest else f"{said[: longest - 3]}..."
 
 

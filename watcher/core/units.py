@@ -126,6 +126,11 @@ def shown(text: str) -> str:
     return f'"{printable[:60]}..."' if len(text) > 60 else f'"{printable}"'
 
 
+def flat(text: str) -> str:
+    """Somebody else's text on one line, without what does not print."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def parse_duration(text: str) -> timedelta:
     """`30s`, `1m30s`, `250ms`, `2h`, `1d`, `1w` as a timedelta; raises Invalid with a cure."""
     units = " ".join(_DURATION_UNITS)

@@ -26,6 +26,7 @@ from watcher.adapters.prometheus.merging import Span
 from watcher.adapters.prometheus.settings import PrometheusSettings
 from watcher.adapters.secrets import REDACTOR
 from watcher.core.readings import Failed, Row
+from watcher.core.units import flat
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 MAX_TEXT = 300  # characters of a server's text that a sentence repeats
@@ -245,7 +246,7 @@ def one_line(settings: PrometheusSettings, text: str) -> str:
     text = REDACTOR.cut(text[:20_000])
     for secret in settings.secrets():  # before anything is cut off: half a secret would not be recognised
         text = text.replace(secret, "[redacted]")
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split()).rstrip(".")
+    text = flat(text).rstrip(".")
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 
