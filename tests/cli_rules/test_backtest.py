@@ -533,7 +533,7 @@ def test_one_of_several_namespaces_has_to_be_named(files: Path, server: str) -> 
     several, one = shop(server), shop(server, "--namespace", "shop")
 
     assert several.exit_code == 2
-    assert "say --namespace shop or --namespace shop-2" in several.stderr
+    assert "there are Applications shop in shop, shop-2: say which" in several.stderr
     assert one.exit_code == 0
 
 
@@ -612,14 +612,14 @@ def test_a_token_of_the_settings_goes_to_no_other_server(files: Path, server: st
         target = server
 
         def do_POST(self) -> None:
-            heard.append(self.headers.get("X-Secret"))
+            heard.append(self.headers.get("X-Tenant"))
             super().do_POST()
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Listening) as proxy:
         threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{proxy.server_port}"
         head = "apiVersion: watcher.bluegreen.dev/v1alpha1\nkind: Settings\n"
-        settings = head + "prometheus: {url: '%s', headers: {X-Secret: s}}\n"
+        settings = head + "prometheus: {url: '%s', headers: {X-Tenant: s}}\n"
         (files / "config/watcher.yaml").write_text(settings % "http://127.0.0.1:1", "utf-8")
         other = shop(url)
         (files / "config/watcher.yaml").write_text(settings % url, "utf-8")
