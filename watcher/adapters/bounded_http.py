@@ -318,13 +318,12 @@ class Reply:
 class BoundedSession(requests.Session):
     """A requests session with one more verb, `exchange`. To be used by one thread at a time."""
 
-    def __init__(self, *, connect_timeout: float = 2.0, verify: bool | str = True, cert: Any = None) -> None:
+    def __init__(self, *, connect_timeout: float = 2.0, verify: bool | str = True) -> None:
         super().__init__()
         self._connect_timeout = connect_timeout
         self._transport = _Transport()
         self.trust_env = False  # no .netrc, no certificates from the environment; proxies are looked up in `exchange`
         self.verify = verify
-        self.cert = cert
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def get_adapter(self, url: str | bytes) -> HTTPAdapter:
@@ -367,7 +366,6 @@ class BoundedSession(requests.Session):
                 proxies=proxies_for(prepared.url or ""),
                 timeout=(self._connect_timeout, max(deadline.remaining(), 0.001)),
                 verify=self.verify,
-                cert=self.cert,
             )
             try:
                 body, cut = _read(response, limit)

@@ -472,14 +472,4 @@ def _metrics(settings: Settings, secret: Value, asked: Callable[[float, str], No
     found = settings.prometheus
     if not found.url:
         return NoMetrics()
-    return PrometheusMetrics(
-        PrometheusSettings(
-            url=found.url,
-            headers=found.headers,
-            token_file=Path(found.token_file) if found.token_file else None,
-            ca_file=Path(found.ca_file) if found.ca_file else None,
-            timeout=found.timeout.total_seconds(),
-            value=secret,
-        ),
-        asked,
-    )
+    return PrometheusMetrics(PrometheusSettings.of(found, secret), asked)

@@ -593,7 +593,6 @@ def test_certificates_are_checked_against_the_given_authority(
     assert "TLS failed (the certificate is not valid" in strange.reason
     assert server.asked == []
     assert isinstance(ask(metrics(server.url, ca_file=certificate), "vector(1)")[0], Series)
-    assert isinstance(ask(metrics(server.url, insecure_skip_verify=True), "vector(1)")[0], Series)
     missing = the_failure(ask(metrics(server.url, ca_file=certificate.with_name("none")), *THREE))
     assert "a TLS file cannot be used" in missing.reason
 

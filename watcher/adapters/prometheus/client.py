@@ -82,13 +82,8 @@ class _Parsed(requests.Response):
 
 class _Session(BoundedSession):
     def __init__(self, settings: PrometheusSettings) -> None:
-        cert = None
-        if settings.cert_file is not None:
-            cert = (str(settings.cert_file), str(settings.key_file or settings.cert_file))
-        verify: bool | str = not settings.insecure_skip_verify
-        if verify and settings.ca_file is not None:
-            verify = str(settings.ca_file)
-        super().__init__(connect_timeout=settings.connect_timeout, verify=verify, cert=cert)
+        verify = str(settings.ca_file) if settings.ca_file else True
+        super().__init__(connect_timeout=settings.connect_timeout, verify=verify)
         self._settings = settings
         self.document: Any = None
 

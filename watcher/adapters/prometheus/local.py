@@ -101,7 +101,7 @@ class LocalPrometheus:
             "X-Prometheus-Remote-Write-Version": "0.1.0",
         }
         request = requests.Request("POST", f"{self.url}/api/v1/write", data=_snappy(body), headers=headers)
-        session = _session()
+        session = BoundedSession()
         try:
             reply = session.exchange(request, within=WRITE_WITHIN, limit=4096)
         except AdapterError as error:
@@ -156,12 +156,8 @@ def _command(binary: str, home: Path) -> list[str]:
     ]
 
 
-def _session() -> BoundedSession:
-    return BoundedSession(connect_timeout=2.0, verify=True, cert=None)
-
-
 def _ready(url: str) -> bool:
-    session = _session()
+    session = BoundedSession()
     try:
         return session.exchange(requests.Request("GET", f"{url}/-/ready"), within=2.0, limit=4096).status == 200
     except AdapterError:

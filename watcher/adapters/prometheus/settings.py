@@ -18,6 +18,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from watcher.adapters.errors import AdapterError, Fatal, Transient
 from watcher.adapters.secrets import REDACTOR, no_secret
 from watcher.core.secrets import Value, in_header, refers
+from watcher.core.settings import Prometheus
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,13 +34,22 @@ class PrometheusSettings:
     headers: Mapping[str, str] = field(default_factory=dict)
     token_file: Path | None = None
     ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    insecure_skip_verify: bool = False
     timeout: float = 8.0
     connect_timeout: float = 2.0
     value: Value = no_secret
     """Gives the secrets that the address and the headers refer to."""
+
+    @classmethod
+    def of(cls, found: Prometheus, value: Value) -> PrometheusSettings:
+        """As the daemon's settings have them."""
+        return cls(
+            url=found.url,
+            headers=found.headers,
+            token_file=Path(found.token_file) if found.token_file else None,
+            ca_file=Path(found.ca_file) if found.ca_file else None,
+            timeout=found.timeout.total_seconds(),
+            value=value,
+        )
 
     def __post_init__(self) -> None:
         try:

@@ -178,10 +178,8 @@ def _server(settings: Settings, address: str) -> PrometheusSettings:
     try:
         if address and address.rstrip("/") != ours.url.rstrip("/"):
             return PrometheusSettings(address, timeout=timeout)
-        token = Path(ours.token_file) if ours.token_file else None
-        ca = Path(ours.ca_file) if ours.ca_file else None
         value = SecretFiles(lambda: settings.secrets.directory).value
-        return PrometheusSettings(url, ours.headers, token, ca, timeout=timeout, value=value)
+        return replace(PrometheusSettings.of(ours, value), url=url, timeout=timeout)
     except ValueError as error:
         raise _stop(f"--prometheus: {error}") from None
 
