@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 
@@ -22,6 +23,8 @@ WITHIN = 10.0
 """Seconds for one whole message, from the look-up of a name to the last byte of the answer."""
 LARGEST_ANSWER = 64 * 1024
 LONGEST_RETRY_AFTER = 3600.0
+LEAST = 8
+"""Characters from which on a secret, or the path of a secret address, is cut out of what is said."""
 PASSING = frozenset({408, 425, 429})
 """Refusals that a later try can outlive; with all of 5xx."""
 
@@ -45,13 +48,14 @@ class Secret:
                 raise Transient(f"{self.what} cannot be read from {self.file} ({why})") from None
             if not found:
                 raise Transient(f"{self.what} is empty in {self.file}")
-            REDACTOR.learn((found,))
-            return found
-        found = (os.environ.get(self.variable) if self.variable else self.literal) or ""
-        if not found:
-            raise Transient(f"{self.what} is not set in the environment ({self.variable})")
-        if self.variable:
-            REDACTOR.learn((found,))
+        elif self.variable is not None:
+            found = os.environ.get(self.variable, "").strip()
+            if not found:
+                raise Transient(f"{self.what} is not set in the environment ({self.variable})")
+        else:
+            return self.literal or ""
+        # From here on no log, status or Event of this process says it, whoever gives it back.
+        REDACTOR.learn(one for one in (found, *found.split(), urlsplit(found).path) if len(one) >= LEAST)
         return found
 
 
