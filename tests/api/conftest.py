@@ -85,12 +85,17 @@ def lease() -> dict[str, Any]:
 
 @contextmanager
 def opened(
-    directory: Path, api: Mapping[str, Any], limits: Limits = PLENTY, http: Mapping[str, Any] | None = None, **spec: Any
+    directory: Path,
+    api: Mapping[str, Any],
+    limits: Limits = PLENTY,
+    http: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **spec: Any,
 ) -> Iterator[Site]:
-    """A site with these settings of `api` and `http`."""
+    """A site with these settings of `api` and `http`, and others."""
     head = {"apiVersion": "watcher.bluegreen.dev/v1alpha1", "kind": "Settings"}
     http = dict(http or {})
-    files = write(directory / "config", application(**spec), head | {"api": api, "http": http})
+    files = write(directory / "config", application(**spec), head | {"api": api, "http": http} | dict(settings or {}))
     with ExitStack() as stack:
         connection: Connection = stack.enter_context(api_server(directory))
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}

@@ -55,7 +55,7 @@ def test_nothing_that_is_kept_back_is_described() -> None:
 )
 def test_whatever_comes_is_answered_as_the_document_says(case: schemathesis.Case[Any], fuzzed: Site) -> None:
     """A part of the requests is led to what exists; the others are as they come."""
-    names = {"namespace": NAMESPACE, "application": APPLICATION}
+    names = {"namespace": NAMESPACE, "application": APPLICATION, "receiver": "other"}
     waits = case.operation.definition.raw.get("operationId") in WAITING
     if case.path_parameters and not waits and len(repr(case.body)) % 2:
         there = fuzzed.daemon.releases()

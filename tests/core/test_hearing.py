@@ -11,7 +11,7 @@ import pytest
 
 from tests.core.lifecycle.stages import after_the_flip, intended
 from tests.core.lifecycle.story import document
-from watcher.core.alerts import Alert, Report
+from watcher.core.alerts import Alert, Mapped, Report
 from watcher.core.hearing import MOST, MOST_GROUPS, counted_from, hear
 from watcher.core.release import Phase, Release, Status, from_json
 
@@ -54,6 +54,9 @@ def test_what_is_meant_is_kept_with_what_somebody_needs_who_asks_why() -> None:
     assert (found.name, found.summary, found.by, found.heard_at) == ("HighErrorRate", "Too many 5xx", "alerts", NOW)
     assert found.labels == {"severity": "critical", "app": "chatbot"}
     assert found.said(SWITCHED) == "alert HighErrorRate (severity critical) fired 40 s after the flip: Too many 5xx"
+    assert found.code == "alert/HighErrorRate"
+    assert found.model_copy(update={"name": "[Bad] p99 > 2 s"}).code == "alert/Bad-p99-2-s"
+    assert found.model_copy(update={"name": "高"}).code == "alert/unnamed"
     (bare,) = heard(watched(), alert(labels={"severity": "info"}, annotations={"description": "x" * 900})).status.alerts
     assert len(bare.summary) == 200
 
@@ -82,12 +85,11 @@ def test_what_is_resolved_stays_so_unless_it_begins_anew() -> None:
     assert heard(over, alert("warning", status="resolved")).status == over.status
 
 
-def test_only_the_application_that_is_named_is_concerned() -> None:
-    for name in ("prod/chatbot", "shop"):
-        assert not heard(watched(), alert(), application=name).status.alerts
-    assert heard(watched(), alert(), application=watched().spec.application).status.alerts
-    full = f"{watched().namespace}/{watched().spec.application}"
-    assert heard(watched(), alert(), application=full).status.alerts
+def test_only_the_application_that_an_alert_names_is_concerned() -> None:
+    namespace, name = watched().namespace, watched().spec.application
+    for named, meant in ((name, True), (f"{namespace}/{name}", True), (f"other/{name}", False), ("shop", False)):
+        one = Mapped(**dict(alert()), application=named)
+        assert bool(heard(watched(), one).status.alerts) is meant
 
 
 def test_while_the_flip_is_under_way_what_began_since_is_kept() -> None:

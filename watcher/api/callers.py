@@ -56,7 +56,7 @@ class Callers:
         """Whoever has this token; None when nobody does. Blocks. Raises AdapterError when it cannot be found out."""
         settings = self._settings()
         for entry in settings.tokens:
-            if same_token(token, [_text(entry.file)]):
+            if same_token(token, [text_of(entry.file)]):
                 return Caller(entry.name, grant(entry).allows)
         issuer = issuer_of(token)
         if not issuer:
@@ -138,7 +138,8 @@ def _local(name: str) -> bool:
         return False
 
 
-def _text(file: str) -> str:
+def text_of(file: str) -> str:
+    """What a file with tokens or secrets holds now; nothing where it cannot be read, which the log says."""
     try:
         with Path(file).open("rb") as opened:
             text = opened.read(LARGEST_TOKEN_FILE).decode("ascii")

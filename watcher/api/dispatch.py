@@ -53,6 +53,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Signer:
+    """Somebody who signs what it sends. `signed(headers, body)` blocks."""
+
+    caller: Caller
+    signed: Callable[[Mapping[str, str], bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One thing that can be asked for."""
 
@@ -66,7 +74,7 @@ class Operation:
     answers: Mapping[int, tuple[str, type[BaseModel] | None]]
     """What it means and what comes, by status, where all is well."""
     query: type[Model] | None = None
-    body: type[Model] | None = None
+    body: type[BaseModel] | None = None
     refusals: Sequence[int] = field(default=())
     """The further statuses of its problems."""
     media_type: str = "application/json"
@@ -74,6 +82,8 @@ class Operation:
     """Bytes of its body."""
     alerts: bool = False
     """Its senders come many at once, and send again after a 5xx only."""
+    signer: Callable[[Any, Request], Signer | None] | None = None
+    """Who may have signed a request that carries no token, asked of what the endpoint works on."""
 
 
 class Gate:
@@ -104,12 +114,22 @@ class Gate:
         with self._alert_slots.one(caller.name), self._room.of(min(size, operation.largest)):
             yield
 
-    async def admit(self, request: Request, operation: Operation) -> Caller:
-        """Whoever asks. Raises a Problem for nobody in particular, and for whoever asks too often."""
+    async def check(self, request: Request, signer: Signer, body: bytes) -> None:
+        """Raises a Problem unless the signer has signed the body."""
+        if not await self.run(signer.signed, request.headers, body):
+            self._refusals.take(_address(request))
+            raise unauthorised("The signature is missing, too old, or not that of what was sent.")
+
+    async def admit(self, request: Request, operation: Operation, signer: Signer | None) -> Caller:
+        """Whoever asks; the signer, if there may be one, is still to be checked. Raises a Problem for nobody in
+        particular, and for whoever asks too often."""
         _one_body(request)
-        address = request.client.host if request.client else ""
+        address = _address(request)
         if self._refusals.left(address) < 1:
             self._refusals.take(address)
+        if signer is not None:
+            self._alerts.take(signer.caller.name)
+            return signer.caller
         try:
             token = token_of(request)
         except Problem:
@@ -159,20 +179,26 @@ class Endpoint:
             raise
 
     async def _answer(self, request: Request, operation: Operation, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = await self._gate.admit(request, operation)
+        signer = None
+        if operation.signer is not None and "authorization" not in request.headers:
+            signer = operation.signer(self._target, request)
+        caller = await self._gate.admit(request, operation, signer)
         with self._gate.place(request, operation, caller):
-            asked = await self._ask(request, operation, caller)
+            asked = await self._ask(request, operation, caller, signer)
             response = await operation.handler(self._target, asked)
             response.headers.setdefault("Cache-Control", "no-store")
             await response(scope, receive, send)
 
-    async def _ask(self, request: Request, operation: Operation, caller: Caller) -> Asked:
+    async def _ask(self, request: Request, operation: Operation, caller: Caller, signer: Signer | None) -> Asked:
         query = _query(request, operation.query)
         body = None
         if operation.method in WRITING:
             if caller is LOOPBACK:
                 raise unauthorised("Loopback may look without a token, and ask for nothing.")
-            body = _model(await read_body(request, operation.largest), operation.body)
+            sent = await read_body(request, operation.largest)
+            if signer is not None:
+                await self._gate.check(request, signer, sent)
+            body = _model(sent, operation.body)
         path = {name: str(value) for name, value in request.path_params.items()}
         return Asked(request, caller, path, query, body, _key(request), self._gate.run)
 
@@ -180,6 +206,10 @@ class Endpoint:
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON, as every answer is where all is well."""
     return Response(json.dumps(body), status, dict(headers or {}), "application/json")
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _one_body(request: Request) -> None:
@@ -215,7 +245,7 @@ def _query(request: Request, model: type[Model] | None) -> Any:
         raise Problem(400, "A query parameter is wrong.", errors=_errors(error, "query")) from None
 
 
-def _model(body: bytes, model: type[Model] | None) -> Any:
+def _model(body: bytes, model: type[BaseModel] | None) -> Any:
     if model is None:
         if body:
             raise Problem(400, "This takes no body.")

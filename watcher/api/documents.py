@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, RootModel, TypeAdapter
 
 from watcher.core.application import COLORS, Application
 from watcher.core.models import Model, Name
@@ -175,6 +175,10 @@ class Evaluations(Model):
     switched_at: datetime
     until: datetime
     items: tuple[Series, ...]
+
+
+class AnyObject(RootModel[dict[str, Any]]):
+    """Any JSON object: what it means, the settings of its receiver say."""
 
 
 class AlertsReceived(Model):

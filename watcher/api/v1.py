@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from watcher.adapters.kubernetes.hands import Hands
 from watcher.adapters.kubernetes.reviews import Reviews
 from watcher.api import streams
-from watcher.api.dispatch import Asked, Gate, Operation, answer
+from watcher.api.callers import Caller, text_of
+from watcher.api.dispatch import Asked, Gate, Operation, Signer, answer
 from watcher.api.documents import (
     AlertsReceived,
+    AnyObject,
     Applications,
     ColorQuery,
     Evaluations,
@@ -36,10 +40,11 @@ from watcher.api.documents import (
     rules_json,
 )
 from watcher.api.problems import Problem
-from watcher.core.access import Role
+from watcher.core.access import Grant, Role
 from watcher.core.alerts import Notice, Report
 from watcher.core.application import COLORS, Application, other
 from watcher.core.binding import bind_rules
+from watcher.core.receivers import Receiver
 from watcher.core.release import Release, shown_json
 from watcher.engine import asking
 from watcher.engine.alerts import Inbox, NotKept
@@ -227,6 +232,32 @@ class Operations:
     async def alertmanager(self, asked: Asked) -> Response:
         notice: Notice = asked.body
         return await self._heard(asked, notice.report())
+
+    def signer(self, request: Request) -> Signer | None:
+        """Who signs what is posted to a receiver; None where nobody does."""
+        receiver = self._receiver(request.path_params["receiver"])
+        signature = receiver.signature if receiver else None
+        if receiver is None or signature is None:
+            return None
+        grant = Grant(frozenset({Role.RECEIVER}), signature.applications)
+
+        def signed(headers: Mapping[str, str], body: bytes) -> bool:
+            return signature.holds(headers, body, [text_of(signature.secret_file)], datetime.now(UTC))
+
+        return Signer(Caller(receiver.name, grant.allows), signed)
+
+    async def receiver(self, asked: Asked) -> Response:
+        receiver = self._receiver(asked.path["receiver"])
+        if receiver is None:
+            raise Problem(404, "No receiver has this name.")
+        found = receiver.read(asked.body.root)
+        if not isinstance(found, Report):
+            errors = [{"in": "body", "problem": lack} for lack in found[:20]]
+            raise Problem(422, f"This is not what receiver {receiver.name} is told to expect.", errors=errors)
+        return await self._heard(asked, found)
+
+    def _receiver(self, name: str) -> Receiver | None:
+        return next((one for one in self.served.config.settings.receivers if one.name == name), None)
 
     async def _heard(self, asked: Asked, *reports: Report) -> Response:
         caller = asked.caller
@@ -425,6 +456,20 @@ OPERATIONS: tuple[Operation, ...] = (
         body=Notice,
         largest=LARGEST_NOTICE,
         alerts=True,
+    ),
+    Operation(
+        "receiveFrom",
+        "POST",
+        "/webhooks/{receiver}",
+        "What another program posts, read as the settings of its receiver say. A signature may stand for the token.",
+        Role.RECEIVER,
+        Operations.receiver,
+        {200: ("What came of it is written.", AlertsReceived)},
+        body=AnyObject,
+        refusals=(404,),
+        largest=LARGEST_NOTICE,
+        alerts=True,
+        signer=Operations.signer,
     ),
     *(_steering(verb, told) for verb, told in STEERED.items()),
 )

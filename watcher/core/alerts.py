@@ -26,6 +26,7 @@ LONGEST_NAME, LONGEST_SUMMARY = 100, 200
 """Characters that are kept of a name or a label, and of what an alert says of itself."""
 MOST_LABELS = 8
 
+_NO_WORD = re.compile(r"[^A-Za-z0-9_.:-]+")
 _MATCHER = re.compile(r'(=~|!~|!=|=)?("?)(.*)\2', re.DOTALL)
 
 
@@ -83,18 +84,32 @@ class Alert(_Sent):
         except ValidationError:
             return None
 
+    def about(self, namespace: str, name: str) -> bool:
+        """Whether it may be about an Application."""
+        return True
+
     @property
     def known_by(self) -> str:
         """What it is known again by: its fingerprint, or where it has none its labels."""
         if 0 < len(self.fingerprint) <= LONGEST_NAME and self.fingerprint.isprintable():
             return self.fingerprint
-        return _digest(self.fingerprint or str(sorted(self.labels.items())))
+        return digest(self.fingerprint or str(sorted(self.labels.items())))
 
     @property
     def summary(self) -> str:
         """What it says of itself, in one line."""
         found = (self.annotations.get(name, "") for name in ("summary", "message", "description"))
         return _line(next(filter(None, found), "").strip().removesuffix("."), LONGEST_SUMMARY)
+
+
+class Mapped(Alert):
+    """An alert of another program than an Alertmanager. It may name the Application that it is about, as `NAME` or
+    `NAMESPACE/NAME`; it is about no other then."""
+
+    application: str = ""
+
+    def about(self, namespace: str, name: str) -> bool:
+        return self.application in ("", name, f"{namespace}/{name}")
 
 
 def _whole(given: object) -> object:
@@ -114,13 +129,13 @@ class Notice(_Sent):
 
     def report(self) -> Report:
         return Report(
-            self.alerts, _digest(f"{self.receiver} {self.group_key}"), self.group_labels, self.truncated_alerts
+            self.alerts, digest(f"{self.receiver} {self.group_key}"), self.group_labels, self.truncated_alerts
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What somebody sent at once, whoever it is. `application` narrows it to one (`NAME` or `NAMESPACE/NAME`)."""
+    """What somebody sent at once, whoever it is."""
 
     alerts: tuple[Alert, ...]
     group: str = ""
@@ -128,7 +143,6 @@ class Report:
     group_labels: Mapping[str, str] = field(default_factory=dict)
     """What all alerts of the group have, those too that were left out."""
     left_out: int = 0
-    application: str = ""
 
 
 class Heard(_Sent):
@@ -153,11 +167,12 @@ class Heard(_Sent):
 
     @property
     def code(self) -> str:
-        return f"alert/{self.name}"
+        """The reason of what it leads to, as a word."""
+        return f"alert/{_NO_WORD.sub('-', self.name).strip('-') or 'unnamed'}"
 
     @property
     def key(self) -> str:
-        return _digest(f"{self.fingerprint} {self.starts_at.isoformat()}")
+        return digest(f"{self.fingerprint} {self.starts_at.isoformat()}")
 
     def said(self, switched_at: datetime) -> str:
         """`alert HighErrorRate (severity critical) fired 40 s after the flip: Too many 5xx`."""
@@ -213,7 +228,8 @@ def labels_of(uses: Iterable[AlertUse], alert: Alert) -> dict[str, str]:
     return dict(list(found.items())[:MOST_LABELS])
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """A text of any length as a short one."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 

@@ -35,12 +35,13 @@ RENEWED = timedelta(seconds=60)
 def hear(release: Release, report: Report, by: str, now: datetime) -> tuple[Status, list[tuple[Alert, Action]]]:
     """The status with what the report adds to it, and which alerts were heard that were not known."""
     uses, since = meant_by(release), counted_from(release)
-    if not uses or since is None or not _concerns(release, report):
+    if not uses or since is None:
         return release.status, []
     status, known = release.status, list(release.status.alerts)
     done: list[tuple[Alert, Action]] = []
     left_out = report.left_out if may_hide(uses, report) else 0
-    meant = [(alert, action) for alert in report.alerts if (action := action_for(uses, alert))]
+    about = (release.namespace, release.spec.application)
+    meant = [(alert, action) for alert in report.alerts if alert.about(*about) and (action := action_for(uses, alert))]
     for alert, action in sorted(meant, key=lambda found: STRENGTH.index(found[1])):
         if alert.status == "resolved":
             new = _resolved(known, alert, now)
@@ -79,11 +80,6 @@ def counted_from(release: Release) -> datetime | None:
         return None
     begun = status.flips[0] if status.flips else status.intent
     return begun.at if begun else None
-
-
-def _concerns(release: Release, report: Report) -> bool:
-    name = release.spec.application
-    return report.application in ("", name, f"{release.namespace}/{name}")
 
 
 def _counts(known: Sequence[Heard], alert: Alert, since: datetime) -> bool:

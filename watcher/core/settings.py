@@ -15,6 +15,7 @@ from pydantic import model_validator
 from watcher.core.access import Api
 from watcher.core.channels import Notification
 from watcher.core.models import ApiVersion, Model, Name, PositiveDuration, Url
+from watcher.core.receivers import Receiver
 from watcher.core.units import Invalid
 
 
@@ -84,12 +85,22 @@ class Settings(Model):
     lease: Lease = Lease()
     http: Http = Http()
     api: Api = Api()
+    receivers: tuple[Receiver, ...] = ()
     notifications: tuple[Notification, ...] = ()
     log: Log = Log()
 
     def waiting(self, begun: Settings) -> list[str]:
         """What of these settings counts only after a restart of a daemon that has begun with others."""
         return [name for name, count in AT_THE_START.items() if count(self) != count(begun)]
+
+    @model_validator(mode="after")
+    def _receivers_differ(self) -> Self:
+        names = [receiver.name for receiver in self.receivers]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                problem = f"two receivers are named {name}"
+                raise Invalid(problem, "give each its own name", path=("receivers", index, "name"))
+        return self
 
     @model_validator(mode="after")
     def _channels_differ(self) -> Self:
