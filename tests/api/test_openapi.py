@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.api.conftest import RELEASER, Site, entry, opened
+from tests.api.conftest import PLENTY, RELEASER, Site, entry, opened
 from tests.packaging.rendered import ROOT
 from watcher.api.openapi import DOCUMENT, document
 from watcher.api.v1 import OPERATIONS
@@ -26,7 +27,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with a caller who may everything, and a Release."""
     directory: Path = tmp_path_factory.mktemp("fuzzed")
     caller = entry(directory, "fuzz", RELEASER, "releaser", "approver", "receiver", applications="*/*")
-    with opened(directory, {"tokens": [caller]}) as site:
+    with opened(directory, {"tokens": [caller]}, replace(PLENTY, refused=100_000)) as site:
         assert site.create(key="first").status_code == 201
         yield site
 

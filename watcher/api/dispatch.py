@@ -30,8 +30,8 @@ from watcher.core.models import Model
 T = TypeVar("T")
 
 THREADS = 16
-REFUSALS = Limits(rate=2.0, burst=30.0)
-"""Of requests with a wrong token, from one address."""
+REFUSED = 2.0
+"""Requests with a wrong token a second, from one address."""
 ALERTS = Limits(rate=1000.0, burst=2000.0, at_once=256)
 """Where alerts come in: where much breaks at once, they come at once."""
 WRITING = frozenset({"POST"})
@@ -93,7 +93,7 @@ class Gate:
         limits = limits or Limits()
         self._callers = callers
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
-        self._refusals = Buckets(REFUSALS.rate, REFUSALS.burst)
+        self._refusals = Buckets(REFUSED, limits.refused)
         self._requests = Buckets(limits.rate, limits.burst)
         self.slots = Slots(limits.at_once)
         self._alerts, self._alert_slots, self._room = Buckets(ALERTS.rate, ALERTS.burst), Slots(ALERTS.at_once), Room()

@@ -28,11 +28,13 @@ _JSON = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Requests a second, on average and in a burst, and at once."""
+    """Requests a second, on average and in a burst, and at once; and how many in a burst with a wrong token, from one
+    address."""
 
     rate: float = 50.0
     burst: float = 100.0
     at_once: int = 32
+    refused: float = 30.0
 
 
 class Buckets:
