@@ -70,6 +70,10 @@ class Scene:
             raise Wrong("there is no Release")
         return found
 
+    def terms(self) -> int:
+        """How often a daemon came to lead: once, unless one was killed, or lost its Lease to a busy machine."""
+        return self.log.read_text("utf-8").count('"event": "leads: it acts from now on"')
+
     def wait(self, reached: Callable[[], object], what: str) -> None:
         """Wait for something, however long a busy machine takes; raises TimeoutError."""
         self.space.wait(reached, what, PATIENCE, lambda: outline(self.space.release()))

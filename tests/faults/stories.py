@@ -66,7 +66,7 @@ class Story:
     left: tuple[str, ...] = ()
     """Those that are not taken away."""
     called: tuple[str, ...] = ()
-    """The hooks that are called, each once, or a second time by a daemon that knows nothing of the first."""
+    """The hooks that are called, each once, or again by a daemon that has come to lead since."""
 
     @property
     def ready(self) -> int:

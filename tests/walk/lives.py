@@ -175,6 +175,10 @@ class Life:
             or any(result.running for run in runs for result in list(run.results.values()))
         )
 
+    def terms(self) -> int:
+        """How often it came to lead."""
+        return int(self.daemon.measures.lease_transitions.labels("leader")._value.get())
+
     def behind(self) -> bool:
         """Whether one of its caches has not seen yet what the cluster has."""
         space = self.daemon._caches._namespaces.get(self._namespace)

@@ -11,12 +11,13 @@ import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.clock import HandClock
 from tests.walk.journal import PREVIEW, SHOP, Journal
 from tests.walk.lives import API, LEASE, Life, deliver, settle
+from tests.walk.memory import FLOOR, INTERVAL, LIMIT, WARM_UP, breaches
 from tests.walk.outside import Outside
 from tests.walk.pretend import Pretend
 from watcher.adapters.errors import AdapterError
@@ -26,13 +27,15 @@ from watcher.adapters.kubernetes.hands import Hands
 from watcher.core.release import Phase, Release
 
 COLORS = ("blue", "green")
-WATCH, INTERVAL, WARM_UP, KEEP = 20.0, 2.0, 4.0, 30.0
+WATCH, KEEP = 20.0, 30.0
 STEP = 2.0
 """Seconds that pass at most before everything comes to rest again."""
 ANSWERS = "answers"
 """Whether Prometheus answers, as a metric."""
 BACK_WITHIN = 45.0
 """Seconds in which traffic must be back once nothing hinders it: those in which all pods are waited for, and some."""
+SEEN_WITHIN = INTERVAL
+"""Seconds in which a breach that Prometheus remembers must lead back, once nothing hinders that: then it was asked."""
 
 RULES = {
     "apiVersion": API,
@@ -46,8 +49,8 @@ RULES = {
                 "window": "4s",
                 "warmUp": f"{WARM_UP:g}s",
                 "for": "0s",
-                "threshold": {"above": 10},
-                "traffic": {"query": 'traffic{color="{{ color }}"}', "atLeast": 50},
+                "threshold": {"above": LIMIT},
+                "traffic": {"query": 'traffic{color="{{ color }}"}', "atLeast": FLOOR},
             },
             {
                 "name": "lag",
@@ -101,6 +104,8 @@ class Scene:
         self._numbers = itertools.count(1)
         self._names = itertools.count(1)
         self._waits: dict[str, float] = {}
+        self._watched: dict[str, float] = {}
+        self._hindered = clock.seconds
         self._last_spoilt = clock.seconds
         self._broken = False
 
@@ -282,6 +287,7 @@ class Scene:
     def judge(self) -> None:
         """What must hold whenever everything has come to rest."""
         self._judge_way_back()
+        self._judge_watch()
         if self.journal.complaints:
             raise AssertionError("; ".join(self.journal.complaints))
 
@@ -305,6 +311,29 @@ class Scene:
             elif self.clock.seconds - self._waits.setdefault(key, self.clock.seconds) > BACK_WITHIN:
                 waited = timedelta(seconds=self.clock.seconds - self._waits[key])
                 self.journal.complain(f"S2: {release.name} waits to go back since {waited}: {status.message}")
+
+    def _judge_watch(self) -> None:
+        """S5, S8: what was breached in a watch leads back, whoever was away meanwhile, and however it looks by now."""
+        leads = [life for life in self.lives if life.daemon.leads()]
+        hindered = (
+            not leads
+            or self._last_spoilt == self.clock.seconds
+            or self.outside.metrics not in ("up", "slow")
+            or any(life.behind() for life in leads)
+            or self.journal.selected not in COLORS
+        )
+        now = self.clock.seconds
+        self._hindered = now if hindered else self._hindered
+        watched = [release for release in self.running() if release.phase is Phase.WATCHING]
+        self._watched = {release.uid: self._watched.get(release.uid, now) for release in watched}
+        for release in watched:
+            found = breaches(release, self.outside.history, self.clock.now())
+            since = max(self._hindered, self._watched[release.uid], *found[:1])
+            if found and now - since >= SEEN_WITHIN:
+                at = datetime.fromtimestamp(found[0], UTC)
+                self.journal.complain(
+                    f"S5: {release.name} is watched on although Prometheus remembers a breach at {at:%H:%M:%S}"
+                )
 
     def heal(self) -> None:
         """Take back everything that was done to the surroundings."""
