@@ -179,6 +179,7 @@ class Watches:
         now = self._clock.now().timestamp()
         with self._lock:
             watch = self._watches.pop(key, None)
+            self._shown_still(now)
             if watch is not None:
                 self._ended[key] = now + LINGER, watch.standing(0.0)
 
@@ -192,10 +193,14 @@ class Watches:
         """Where each rule of each watch stands, and how far the watch is behind; also of those that have just ended."""
         now = self._clock.now().timestamp()
         with self._lock:
-            self._ended = {key: one for key, one in self._ended.items() if now < one[0]}
+            self._shown_still(now)
             ended = {key: watched for key, (_, watched) in self._ended.items()}
             watches = dict(self._watches)
         return ended | {key: watch.standing(watch.overdue(now)) for key, watch in watches.items()}
+
+    def _shown_still(self, now: float) -> None:
+        """Let go of what ended long ago, also where nobody scrapes."""
+        self._ended = {key: one for key, one in self._ended.items() if now < one[0]}
 
     def running(self) -> int:
         with self._lock:
