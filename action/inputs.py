@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -45,7 +46,7 @@ class Inputs:
     audience: str
     ca_certificate: str
     run: str
-    """`OWNER/REPO/RUN/ATTEMPT/JOB`, what keys are made of; empty outside of a workflow."""
+    """`OWNER/REPO/RUN/ATTEMPT/JOB`, what keys are made of. Where that is not known no two steps have it in common."""
 
     def key(self, *about: str) -> str:
         """The key under which a request of this job is known when it is sent again."""
@@ -72,7 +73,7 @@ def read(environment: Mapping[str, str]) -> Inputs:
         release=_name("release", given("release")),
         version=given("version"),
         images=_images(given("images")),
-        reason=given("reason"),
+        reason=given("reason") or _of_run(environment),
         force=_flag("force", given("force")),
         override_window=given("override-window"),
         until=one_of("until", UNTIL),
@@ -81,10 +82,19 @@ def read(environment: Mapping[str, str]) -> Inputs:
         token=_token(given("token")),
         audience=given("audience") or "bluegreen-watcher",
         ca_certificate=given("ca-certificate"),
-        run="/".join(run) if all(run) else "",
+        run="/".join(run) if all(run) else f"//{uuid.uuid4()}/",
     )
     _complete(found)
     return found
+
+
+def _of_run(environment: Mapping[str, str]) -> str:
+    """Where it can be read why, when nobody says it: the run, and who started it."""
+    server, repository, run, actor = (
+        environment.get(f"GITHUB_{part}", "") for part in ("SERVER_URL", "REPOSITORY", "RUN_ID", "TRIGGERING_ACTOR")
+    )
+    link = f"{server}/{repository}/actions/runs/{run}" if server and repository and run else ""
+    return " of ".join(filter(None, (link, actor)))
 
 
 def _complete(found: Inputs) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -206,3 +207,16 @@ def test_the_document_has_every_input_output_command_and_exit_status() -> None:
         for name in re.findall(r"`([\w-]+)`", row[0])
     }
     assert reusable == called["on"]["workflow_call"]["inputs"].keys()
+
+
+def test_the_action_needs_nothing_but_the_standard_library() -> None:
+    imported = set()
+    for file in (ROOT / "action").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                imported.add(str(node.module).partition(".")[0])
+    assert "urllib" in imported
+    assert imported - sys.stdlib_module_names == {"action"}

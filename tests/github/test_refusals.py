@@ -72,6 +72,24 @@ def test_an_application_that_asks_for_no_approval_cannot_be_stopped_at_it(tmp_pa
     assert "say approval: beforeSwitch in it" in titled(done)[0]
 
 
+def test_where_no_run_is_known_each_step_asks_anew(site: Site, tmp_path: Path) -> None:
+    for known, releases in (("4711", 1), ("", 3)):
+        job = Job(tmp_path / f"job-{known}", GITHUB_RUN_ID=known)
+        for _ in range(2):
+            assert job.run(server=site.url, token=RELEASER, until="asked", **RELEASE).status == 0
+        assert len(site.hands.read_releases(NAMESPACE)) == releases
+
+
+def test_without_a_reason_the_record_says_which_run_it_was(site: Site, tmp_path: Path) -> None:
+    name = site.create().json()["name"]
+    job = Job(tmp_path / "job", GITHUB_SERVER_URL="https://github.example", GITHUB_TRIGGERING_ACTOR="octocat")
+    inputs = {"server": site.url, "token": RELEASER, "namespace": NAMESPACE, "release": name}
+    assert job.run(command="abort", until="asked", **inputs).status == 0
+    (release,) = site.hands.read_releases(NAMESPACE)
+    assert release.spec.abort is not None
+    assert release.spec.abort.reason == "https://github.example/example/chat/actions/runs/4711 of octocat"
+
+
 def test_a_job_cancelled_while_nothing_has_begun_takes_its_release_back(site: Site, job: Job) -> None:
     running = job.start(server=site.url, token=RELEASER, **RELEASE)
     running.until_it_says("releases chatbot-platform 2.5.0")
