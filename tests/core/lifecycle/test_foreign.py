@@ -13,7 +13,7 @@ from tests.core.lifecycle.stages import other_release
 from tests.core.lifecycle.story import Story, given
 from tests.core.lifecycle.world import NEW, START, World, application, release, rule
 from watcher.core.effects import PointPreview, RunCheck, Scale, SwapSelector
-from watcher.core.lifecycle.foreign import Moved, Seen, busy, moved_outside
+from watcher.core.lifecycle.foreign import Moved, Seen, busy, left_alone, moved_outside
 from watcher.core.observed import ServiceView
 from watcher.core.release import Colors, Flip, ForeignFlip, Phase, Pinned, Release, Status
 
@@ -114,6 +114,17 @@ def test_the_watch_of_a_foreign_flip_that_ended_knows_what_is_live_however_it_en
 
 def test_only_a_move_to_the_other_colour_is_a_flip() -> None:
     assert [Moved("blue", to).is_flip for to in ("green", "purple", "")] == [True, False, False]
+
+
+def test_a_move_that_is_left_alone_is_told_and_one_to_no_colour_with_its_cure() -> None:
+    flip_ = left_alone(APP, replace(live(), by="kubectl-patch"), MOVED)
+    said = "Somebody (kubectl-patch) moved the selector of Service chatbot-platform from blue to color=green."
+    assert (flip_.reason, flip_.message) == ("ForeignFlip", said)
+    nowhere = left_alone(APP, live(""), Moved("blue", ""))
+    assert nowhere.reason == "NoActiveColor"
+    assert "from blue to color=(nothing). Neither colour is selected alone" in nowhere.message
+    patch = '{"spec":{"selector":{"color":"blue"}}}'
+    assert nowhere.message.endswith(f"kubectl patch service chatbot-platform -n prod -p '{patch}'")
 
 
 def test_flips_of_other_applications_say_nothing() -> None:
