@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,11 +18,25 @@ INVALID = 2
 """Exit status when the files cannot be used."""
 
 
-def read_files(directories: Sequence[Path]) -> Config:
+HOME = Path("/etc/watcher")
+"""Where the daemon's files lie unless somebody says otherwise."""
+
+Directories = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="WATCHER_CONFIG",
+        help=f"Directory or file, as for watcher run; may be repeated. [default: {HOME}]",
+    ),
+]
+
+
+def read_files(directories: Sequence[Path] | None) -> Config:
     """The files as the daemon would take them; every problem is printed, and the command ends, where it would not."""
     from watcher.engine.config import read_config
 
-    config, problems = read_config(list(directories), os.environ, secrets_elsewhere=True)
+    config, problems = read_config(list(directories or [HOME]), os.environ, secrets_elsewhere=True)
     if config is None:
         for problem in problems:
             print(problem, file=sys.stderr)

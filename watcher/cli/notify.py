@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from watcher.cli.files import INVALID, read_files
+from watcher.cli.files import INVALID, Directories, read_files
 
 UNDELIVERED = 1
 
 group = typer.Typer(
     no_args_is_help=True, help="See on which channels people are told, and try one.", rich_markup_mode=None
 )
-
-Config = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="Directory with watcher.yaml; may be repeated. [default: /etc/watcher]",
-        envvar="WATCHER_CONFIG",
-    ),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,16 +22,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 @group.command("list")
-def list_channels(config: Config = None) -> None:
+def list_channels(config: Directories = None) -> None:
     """Show the channels: name, kind, from which severity on, and what about."""
-    for channel in read_files(config or [Path("/etc/watcher")]).settings.notifications:
+    for channel in read_files(config).settings.notifications:
         print(f"{channel.name}\t{channel.kind}\t{channel.least}\t{' '.join(channel.events or ('everything',))}")
 
 
 @group.command("test", epilog="Exit status: 0 delivered, 1 not delivered, 2 there is no such channel, or a bad file.")
 def try_channel(
     channel: Annotated[str, typer.Argument(help="Name of the channel, as in notifications[].name.")],
-    config: Config = None,
+    config: Directories = None,
 ) -> None:
     """Send a sample message to a channel, whatever severity and events it wants, and say what came of it.
 
@@ -59,7 +48,7 @@ def try_channel(
     from watcher.core.notices import sample
     from watcher.core.units import near_miss
 
-    known = {one.name: one for one in read_files(config or [Path("/etc/watcher")]).settings.notifications}
+    known = {one.name: one for one in read_files(config).settings.notifications}
     settings = known.get(channel)
     if settings is None:
         near = near_miss(channel, known)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import typer
 
+from watcher.cli.files import HOME
+
 INVALID = 2
 """Exit status when the files or the credentials cannot be used."""
 
@@ -23,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     config: list[Path] = typer.Option(
-        [Path("/etc/watcher")],
+        [HOME],
         "--config",
         "-c",
         help="Directory with watcher.yaml, Applications and RuleSets (*.yaml, also in folders below); may be repeated.",

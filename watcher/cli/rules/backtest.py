@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from watcher.cli.files import find_application, read_files
+from watcher.cli.files import Directories, find_application, read_files
 
 if TYPE_CHECKING:
     from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
@@ -30,7 +30,6 @@ PATIENCE = 30.0
 """Seconds for one request, unless the settings say more."""
 TOLD_EVERY = 5.0
 """Seconds between two words about how far it is, where there is no terminal."""
-DEFAULT_CONFIG = Path("/etc/watcher")
 
 EPILOG = (
     "Example: watcher rules backtest chatbot-platform --config config/ --prometheus http://127.0.0.1:9090 --since 7d "
@@ -47,10 +46,7 @@ def add_to(group: typer.Typer) -> None:
 
 def backtest(
     application: Annotated[str, typer.Argument(help="Name of the Application.")],
-    config: Annotated[
-        list[Path] | None,
-        typer.Option("--config", "-c", help="Directory as for watcher run.", envvar="WATCHER_CONFIG"),
-    ] = None,
+    config: Directories = None,
     rules: Annotated[
         list[Path] | None,
         typer.Option("--rules", help="RuleSets to try, instead of those of the same name or besides them."),
@@ -117,7 +113,7 @@ def _subject(
     if config is None and tried:
         app = _made_up(name, namespace or "default", list(tried))
         return Subject(app, tried, _server(with_environment(Settings(), os.environ), prometheus))
-    found = read_files(config or [DEFAULT_CONFIG])
+    found = read_files(config)
     app = find_application(found, name, namespace)
     used = {entry if isinstance(entry, str) else entry.rule_set for entry in app.spec.watch.rules}
     more = [name for name in tried if name not in used]

@@ -6,12 +6,11 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from watcher.cli.files import INVALID, find_application, read_files
+from watcher.cli.files import INVALID, Directories, find_application, read_files
 
 if TYPE_CHECKING:
     from watcher.core.application import Application
@@ -30,15 +29,7 @@ def add_to(group: typer.Typer) -> None:
 
 def show(
     application: Annotated[str, typer.Argument(help="Name of the Application.")],
-    config: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--config",
-            "-c",
-            envvar="WATCHER_CONFIG",
-            help="Directory or file; may be repeated. [default: /etc/watcher]",
-        ),
-    ] = None,
+    config: Directories = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where two have the same name.")] = "",
     color: Annotated[str, typer.Option("--color", help="The new colour: blue or green.")] = "green",
     version: Annotated[str, typer.Option("--version", help="The new version.")] = "VERSION",
@@ -59,7 +50,7 @@ def show(
         cure = f'did you mean "{meant}"?' if meant else "write blue or green"
         print(f"watcher: {color} is no colour: {cure}", file=sys.stderr)
         raise typer.Exit(INVALID)
-    files = read_files(config or [Path("/etc/watcher")])
+    files = read_files(config)
     app = find_application(files, application, namespace)
     rules = bind_rules(app, files.rule_sets, color, other(color), version)
     if merged:
