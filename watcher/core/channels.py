@@ -69,8 +69,8 @@ class Slack(Model):
         return self
 
 
-class Teams(Model):
-    """A Microsoft Teams channel or chat, by the address of a workflow."""
+class _SecretAddress(Model):
+    """A place that is known by an address which nobody else may know."""
 
     url_file: str | None = None
     url_env: Variable | None = None
@@ -79,6 +79,10 @@ class Teams(Model):
     def _somewhere(self) -> Self:
         _one_source(self, "url_file", "url_env")
         return self
+
+
+class Teams(_SecretAddress):
+    """A Microsoft Teams channel or chat, by the address of a workflow."""
 
 
 class PagerDuty(Model):
@@ -118,16 +122,8 @@ class Email(Model):
         return self
 
 
-class Apprise(Model):
+class Apprise(_SecretAddress):
     """Anything else that Apprise speaks to, by an address of its own form. It needs the extra `apprise`."""
-
-    url_file: str | None = None
-    url_env: Variable | None = None
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> Self:
-        _one_source(self, "url_file", "url_env")
-        return self
 
 
 class Notification(Model):

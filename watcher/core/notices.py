@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from watcher.core.application import Application
 from watcher.core.channels import Severity, Topic
 from watcher.core.effects import Tell
-from watcher.core.release import GROUP, KIND, UNNAMED, VERSION, WATCHER, Phase, Release, RuleRecord
+from watcher.core.models import API_VERSION
+from watcher.core.release import KIND, UNNAMED, WATCHER, Phase, Release, RuleRecord
 from watcher.core.units import format_duration
 
 _TOPICS: Mapping[str, Topic] = {
@@ -98,7 +99,7 @@ def actor(tell: Tell) -> str:
 def about(release: Release) -> Mapping[str, str]:
     """The reference by which Events name the Release."""
     return {
-        "apiVersion": f"{GROUP}/{VERSION}",
+        "apiVersion": API_VERSION,
         "kind": KIND,
         "name": release.name,
         "namespace": release.namespace,
