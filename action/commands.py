@@ -6,6 +6,7 @@ A step that the runner cancels tells the daemon what shall become of its Release
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ EMPTY = view.outputs({})
 
 def main() -> int:
     """Run the step; its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the runner's locale
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     job.mask(os.environ.get("INPUT_TOKEN", "").strip())
     signal.signal(signal.SIGINT, _cancel)
     signal.signal(signal.SIGTERM, _cancel)

@@ -75,7 +75,7 @@ def _append(variable: str, text: str) -> None:
     if not name:
         return
     try:
-        with Path(name).open("a", encoding="utf-8") as file:
+        with Path(name).open("a", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except OSError as error:
         print(f"{TITLE}: {variable} cannot be written: {error.strerror}", file=sys.stderr)

@@ -307,7 +307,8 @@ def test_what_others_wrote_is_text_in_the_log_and_on_the_page(serve: Serve, job:
 
 def test_a_field_that_is_missing_or_new_stops_nothing(serve: Serve, job: Job) -> None:
     odd = {"phase": "Completed", "rules": "none", "flips": [7], "colors": None, "progress": [], "new": {"a": 1}}
-    for status in (odd, {"phase": "Completed"}):
+    words = {"phase": "Completed", "message": "half a character \ud800, and \u6f22\u5b57"}
+    for status in (odd, {"phase": "Completed"}, words):
         release = {"name": "one", "namespace": NAMESPACE, "resourceVersion": "1", "status": status}
         server = serve(reply(200, release))
         done = job.run(server=server.url, token=WHOEVER, namespace=NAMESPACE, command="wait", release="one")
