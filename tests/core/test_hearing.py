@@ -12,7 +12,7 @@ import pytest
 from tests.core.lifecycle.stages import after_the_flip, intended
 from tests.core.lifecycle.story import document
 from watcher.core.alerts import Alert, Mapped, Report
-from watcher.core.hearing import MOST, MOST_GROUPS, counted_from, hear
+from watcher.core.hearing import MORE, MOST, MOST_GROUPS, counted_from, hear
 from watcher.core.release import Phase, Release, Status, from_json
 
 USES = [
@@ -114,12 +114,19 @@ def test_what_is_kept_is_bounded_and_what_goes_back_always_finds_room() -> None:
     assert ("1", "rollback", "firing") in kept(release)
     full = heard(watched(), *(alert("warning", print_=f"h{i}") for i in range(MOST)))
     assert not full.status.incomplete_alerts
-    over = heard(full, alert("warning", print_="one-more"), group="g")
+    over = heard(full, alert("warning", print_="one-more"))
     assert [one.left_out for one in over.status.incomplete_alerts] == [1], "what finds no room is not forgotten"
+    assert over.status.alerts == full.status.alerts
+    assert heard(over, *(alert("warning", print_=f"m{i}") for i in range(9))).status == over.status, (
+        "a storm writes once"
+    )
+    later = heard(over, alert("warning", print_="two-more"), at=NOW + timedelta(minutes=5))
+    assert [one.at for one in later.status.incomplete_alerts] == [NOW + timedelta(minutes=5)]
     assert ("1", "rollback", "firing") in kept(heard(over, alert()))
     some = heard(full, alert("warning", status="resolved", print_="h7"))
-    room = heard(some, alert("warning", print_="one-more"), group="g")
+    room = heard(some, alert("warning", print_="one-more"))
     assert ("one-more", "hold", "firing") in kept(room)
+    assert ("h7", "hold", "resolved") not in kept(room)
     assert not room.status.incomplete_alerts
 
 
@@ -156,6 +163,7 @@ def test_alerts_left_out_matter_only_where_the_group_may_mean_the_application() 
     for index in range(MOST_GROUPS + 5):
         release = heard(release, group=f"g{index}", left_out=1)
     assert len(release.status.incomplete_alerts) == MOST_GROUPS
+    assert release.status.incomplete_alerts[-1].group == MORE
 
 
 def test_reports_of_one_alert_each_and_one_of_all_come_to_the_same() -> None:

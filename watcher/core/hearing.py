@@ -7,7 +7,7 @@ as left out. What follows from it the step decides (lifecycle/alerted.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from watcher.core.alerts import (
@@ -28,6 +28,8 @@ MOST = 100
 """How many alerts a Release keeps."""
 MOST_GROUPS = 20
 """How many groups that are incomplete."""
+MORE = "more"
+"""In the place of a group: what found no room here."""
 RENEWED = timedelta(seconds=60)
 """How often it is written again that a group is still incomplete."""
 
@@ -37,9 +39,8 @@ def hear(release: Release, report: Report, by: str, now: datetime) -> tuple[Stat
     uses, since = meant_by(release), counted_from(release)
     if not uses or since is None:
         return release.status, []
-    status, known = release.status, list(release.status.alerts)
+    status, known, lost = release.status, list(release.status.alerts), 0
     done: list[tuple[Alert, Action]] = []
-    left_out = report.left_out if may_hide(uses, report) else 0
     about = (release.namespace, release.spec.application)
     meant = [(alert, action) for alert in report.alerts if alert.about(*about) and (action := action_for(uses, alert))]
     for alert, action in sorted(meant, key=lambda found: STRENGTH.index(found[1])):
@@ -48,20 +49,23 @@ def hear(release: Release, report: Report, by: str, now: datetime) -> tuple[Stat
         elif not _counts(known, alert, since):
             continue
         else:
-            new, lost = _with(known, _heard(uses, alert, action, by, report.group, now))
-            left_out += lost
+            new, without = _with(known, _heard(uses, alert, action, by, report.group, now))
+            lost += without
         if new != known:
             known = new
             done.append((alert, action))
     incomplete = status.incomplete_alerts
     if report.group:
+        left_out = report.left_out if may_hide(uses, report) else 0
         was = any(one.group == report.group for one in incomplete)
-        incomplete = tuple(_incomplete(incomplete, report.group, left_out, by, now))
+        incomplete = _incomplete(incomplete, report.group, left_out, by, now)
         if was and not left_out:
             named = {alert.known_by for alert in report.alerts}
             known = [
                 _gone(one, now) if one.group == report.group and one.fingerprint not in named else one for one in known
             ]
+    if lost:
+        incomplete = _incomplete(incomplete, MORE, lost, by, now)
     return status.model_copy(update={"alerts": tuple(known), "incomplete_alerts": incomplete}), done
 
 
@@ -125,27 +129,30 @@ def _gone(one: Heard, now: datetime) -> Heard:
 
 
 def _with(known: Sequence[Heard], new: Heard) -> tuple[list[Heard], int]:
-    """With one more; and how many found no room. What is over makes room first, then what only tells."""
+    """With one more; and how many found no room. What is over makes room first, then what only tells, the newest first:
+    so a storm is not written again and again."""
     room = [*known, new]
     if len(room) <= MOST:
         return room, 0
-    least = max(
-        room, key=lambda one: (one.state == "resolved" and one.action != "rollback", STRENGTH.index(one.action))
-    )
-    lost = 0 if least.state == "resolved" else 1
-    return [one for one in room if one is not least], lost
+    least = max(reversed(room), key=_least)
+    return [one for one in room if one is not least], 0 if least.state == "resolved" else 1
 
 
-def _incomplete(known: Sequence[Incomplete], group: str, left_out: int, by: str, now: datetime) -> Iterator[Incomplete]:
-    others = [one for one in known if one.group != group]
+def _least(one: Heard) -> tuple[bool, int]:
+    return one.state == "resolved" and one.action != "rollback", STRENGTH.index(one.action)
+
+
+def _incomplete(
+    known: tuple[Incomplete, ...], group: str, left_out: int, by: str, now: datetime
+) -> tuple[Incomplete, ...]:
+    if group not in {one.group for one in known} and len(known) >= MOST_GROUPS - 1 and left_out:
+        group = MORE
     before = next((one for one in known if one.group == group), None)
+    others = tuple(one for one in known if one is not before)
     if not left_out:
-        yield from others
-    elif before is None:
-        yield from others[-MOST_GROUPS + 1 :]
-        yield Incomplete(group=group, left_out=left_out, since=now, at=now, by=by)
-    elif before.left_out == left_out and now - before.at < RENEWED:
-        yield from known
-    else:
-        yield from others
-        yield before.model_copy(update={"left_out": left_out, "at": now, "by": by})
+        return others
+    if before is None:
+        return (*others, Incomplete(group=group, left_out=left_out, since=now, at=now, by=by))
+    if now - before.at < RENEWED and (group == MORE or before.left_out == left_out):
+        return known
+    return (*others, before.model_copy(update={"left_out": left_out, "at": now, "by": by}))
