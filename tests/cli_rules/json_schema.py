@@ -18,6 +18,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 _KNOWN = {
     *("$schema", "$defs", "$ref", "title", "description", "default", "examples", "format"),
     *("type", "properties", "required", "additionalProperties", "items", "prefixItems", "minItems", "maxItems"),
+    "minProperties",
     *("enum", "const", "anyOf", "allOf", "if", "then", "pattern", "minLength", "minimum", "maximum"),
 }
 
@@ -66,6 +67,8 @@ def _is(value: Any, names: str | list[str]) -> bool:
 
 def _object(schema: dict[str, Any], value: dict[str, Any], root: dict[str, Any], at: str) -> Iterator[str]:
     properties = schema.get("properties", {})
+    if len(value) < schema.get("minProperties", 0):
+        yield f"{at}: has too few keys"
     yield from (f"{at}: lacks {key}" for key in schema.get("required", ()) if key not in value)
     for key, inner in value.items():
         rest = schema.get("additionalProperties", True)

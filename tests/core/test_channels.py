@@ -120,6 +120,7 @@ def test_a_pager_hears_what_is_critical_and_what_closes_it() -> None:
         for uses in (None, ["pager"], [])
         for severity, resolves in (("info", False), ("warning", False), ("critical", False), ("info", True))
     ]
+    assert (pager.kind, pager.least) == ("pagerDuty", "critical")
     assert heard == [False, False, True, True] * 2 + [False] * 4
 
 

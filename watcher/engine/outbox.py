@@ -18,7 +18,7 @@ from typing import Literal
 import structlog
 
 from watcher.adapters.errors import AdapterError, Fatal, Transient
-from watcher.adapters.notifications import Channel, channel
+from watcher.adapters.notifications import channel
 from watcher.core.channels import Notification
 from watcher.core.message_templates import Unrendered, render
 from watcher.core.notices import Notice
@@ -104,20 +104,17 @@ class Outbox:
         if settings is None:
             raise Fatal("the settings have this channel no more")
         there = channel(settings)
-        text = self._words(settings, there, notice)
+        text = ""
+        if settings.template is not None:
+            try:
+                text = render(settings.template, notice, there.quoted)
+            except Unrendered as error:
+                log.warning("a template failed; the default words are sent", channel=name, error=str(error))
+                apology = f"(The template of the channel {name} failed, so these are the default words: {error})"
+                notice = notice.model_copy(update={"why": (*notice.why, apology)})
         if there.threads and not thread:
             thread = self._recall(name, notice)
         return there.send(notice, text, thread)
-
-    def _words(self, settings: Notification, there: Channel, notice: Notice) -> str:
-        if settings.template is None:
-            return ""
-        try:
-            return render(settings.template, notice, there.quoted)
-        except Unrendered as error:
-            # Whoever gets the default words hears why; whoever looks after the template reads the log.
-            log.warning("a template failed; the default words are sent", channel=settings.name, error=str(error))
-            return ""
 
     def count(self, name: str, outcome: Outcome) -> None:
         self._counted(name, outcome)

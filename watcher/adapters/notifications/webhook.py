@@ -14,6 +14,7 @@ import json
 import time
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from watcher.adapters.errors import Fatal
 from watcher.adapters.notifications.posting import Secret, post
@@ -42,9 +43,10 @@ class Webhook:
     def send(self, notice: Notice, text: str, thread: str) -> str:
         """Deliver once. Raises Transient when trying again may help, else Fatal; neither names the URL."""
         body = json.dumps(document(notice, text), ensure_ascii=False).encode()
-        headers = {"Idempotency-Key": f'"{notice.key}"'}
+        key = quote(notice.key)  # nearly always the same: but a header can hold no more than ASCII
+        headers = {"Idempotency-Key": f'"{key}"'}
         if self.signing_key is not None:
-            headers |= signed(self.signing_key.read().split(), notice.key, int(time.time()), body)
+            headers |= signed(self.signing_key.read().split(), key, int(time.time()), body)
         post(self.url.read(), body, headers, self.ca_file)
         return ""
 
