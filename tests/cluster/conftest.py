@@ -24,8 +24,10 @@ from tests.cluster.setting import setting_of, settings_of
 from tests.cluster.stage import Platform
 from tests.cluster.story import Story
 from tests.cluster.together import together
-from tests.cluster.waiting import kubectl, make_namespace
+from tests.cluster.waiting import kubectl, make_namespace, until
+from tests.packaging.rendered import ROOT
 from watcher.adapters.kubernetes.connection import Connection
+from watcher.core.release import GROUP, PLURAL
 
 NODE_ADDRESS = os.environ.get("CLUSTER_NODE_ADDRESS", "10.244.255.1")
 """Where pods reach what runs on the node."""
@@ -62,6 +64,17 @@ def connection(kubeconfig: Path) -> Iterator[Connection]:
     found = Connection(kubeconfig)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def custom_resource(kubeconfig: Path) -> str:
+    """The Release kind as it is here, whichever test comes first; its name for kubectl."""
+    name = f"crd/{PLURAL}.{GROUP}"
+    # Several workers may be the first at once: to apply is to look and then to create.
+    file = str(ROOT / "deploy/crd.yaml")
+    until(lambda: bool(kubectl("apply", "--filename", file, check=False)), "the custom resource to be taken")
+    kubectl("wait", "--for=condition=Established", name, "--timeout=30s")
+    return name
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +121,7 @@ def daemon(
 def story(
     request: pytest.FixtureRequest,
     kubeconfig: Path,
+    custom_resource: str,
     connection: Connection,
     surroundings: dict[str, str],
     tmp_path: Path,

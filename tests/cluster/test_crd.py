@@ -20,13 +20,9 @@ CRD = f"crd/{RELEASES}"
 
 
 @pytest.fixture(scope="module")
-def namespace() -> Iterator[str]:
+def namespace(custom_resource: str) -> Iterator[str]:
     """A namespace of the test's own, in a cluster that knows the custom resource as it is here."""
     name = f"chat-releases-{uuid.uuid4().hex[:8]}"
-    crd = str(ROOT / "deploy/crd.yaml")
-    # Several workers may be the first at once: to apply is to look and then to create.
-    until(lambda: bool(kubectl("apply", "--filename", crd, check=False)), "the custom resource to be taken")
-    kubectl("wait", "--for=condition=Established", CRD, "--timeout=30s")
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
