@@ -6,7 +6,6 @@ change nothing (S10); and after SIGTERM every step that has begun is finished.
 
 from __future__ import annotations
 
-import hashlib
 import socket
 import threading
 import uuid
@@ -31,7 +30,6 @@ from watcher.adapters.prometheus import PrometheusMetrics, PrometheusSettings
 from watcher.adapters.secrets import SecretFiles
 from watcher.core.application import Spec
 from watcher.core.documents import Problem
-from watcher.core.notices import refused_files
 from watcher.core.release import Phase, Release
 from watcher.core.secrets import Value
 from watcher.core.settings import Settings
@@ -47,6 +45,7 @@ from watcher.engine.lanes import Alarms, Lanes
 from watcher.engine.lease import Leader
 from watcher.engine.lookout import Lookout
 from watcher.engine.measures import Measures
+from watcher.engine.refusals import Refusals
 from watcher.engine.standing import Watched, attach
 from watcher.engine.teller import Teller
 from watcher.engine.watches import Watches
@@ -63,8 +62,6 @@ AFTER_FAILURE = timedelta(seconds=5)
 """How soon a worker that failed in a way nobody foresaw is run again."""
 
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-REMINDER = 3600
-"""Seconds within which the same refused files are told once."""
 ROUND = 60.0
 """Seconds between two rounds in which every Release that has not ended takes a step, whatever was missed."""
 
@@ -146,8 +143,7 @@ class Daemon:
             applications=lambda: self.config.applications,
         )
         self._measure()
-        self._files_told: list[str] = []
-        self._lease = _reference(_lease_namespace(config), config.settings.lease.name)
+        self._refusals = Refusals(self._teller, self._clock, _lease_namespace(config), config.settings.lease.name)
         self._live: set[Key] = set()
         """The live Services of all Applications, by namespace and name."""
         self._active: dict[Key, frozenset[str]] = {}
@@ -339,16 +335,8 @@ class Daemon:
         self._look_at_all()
 
     def _tell_of_files(self) -> None:
-        """Tell the channels, once, that files are refused, or right again (S10)."""
-        problems = self.problems()
-        if not self.leads() or (problems == self._files_told):
-            return
-        self._files_told = problems
-        now = self._clock.now()
-        about = self._lease
-        said = hashlib.sha256("\n".join(problems).encode()).hexdigest()[:16]
-        key = f"{about['uid']}/files/{said}/{int(now.timestamp() // REMINDER)}"
-        self._teller.announce(refused_files(problems, now, key, about["uid"], about["namespace"]), about)
+        if self.leads():
+            self._refusals.tell(self.problems())
 
     def _look_at_all(self) -> None:
         self._live = {(app.namespace, app.spec.service) for app in self.config.applications.values()}
@@ -455,17 +443,6 @@ def _lease_namespace(config: Config) -> str:
     with suppress(OSError):
         return OWN_NAMESPACE.read_text("utf-8").strip()
     return min((namespace for namespace, _ in config.applications), default="default")
-
-
-def _reference(namespace: str, lease: str) -> Mapping[str, str]:
-    """How Events name the Lease: what is told of the daemon itself is told there."""
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "name": lease,
-        "namespace": namespace,
-        "uid": f"{namespace}.{lease}",
-    }
 
 
 def _metrics(settings: Settings, secret: Value, asked: Callable[[float, str], None]) -> PrometheusMetrics | NoMetrics:
