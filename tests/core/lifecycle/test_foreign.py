@@ -11,8 +11,8 @@ import pytest
 from tests.core.lifecycle.explore import Node, explore
 from tests.core.lifecycle.stages import other_release
 from tests.core.lifecycle.story import Story, given
-from tests.core.lifecycle.world import NEW, START, World, application, release, rule
-from watcher.core.effects import PointPreview, RunCheck, Scale, SwapSelector
+from tests.core.lifecycle.world import NEW, START, Side, World, application, release, rule, scaler
+from watcher.core.effects import PointPreview, RunCheck, Scale, SetMinimum, SwapSelector
 from watcher.core.lifecycle.foreign import Moved, Seen, busy, left_alone, moved_outside
 from watcher.core.observed import ServiceView
 from watcher.core.release import Colors, Flip, ForeignFlip, Phase, Pinned, Release, Status
@@ -188,6 +188,29 @@ def test_an_enforced_flip_has_its_health_checks_and_completes() -> None:
     story = foreign("enforce").to_the_end().phase_is(Phase.COMPLETED).traffic_is_on("green").says("passed its watch")
     assert [check.id for check in story.status.checks] == ["live/0/live", "live/0/pods"]
     assert story.status.keep
+
+
+def minimum(story: Story, color: str) -> int:
+    found = story.world.side(color).scaler
+    assert found
+    return found.minimum
+
+
+BLUE = Side("blue", version="2.4.0", replicas=3, ready=3, scaler=scaler("blue"))
+
+
+def test_an_enforced_flip_keeps_the_way_back_at_its_size_until_its_keep_time_has_passed() -> None:
+    story = foreign("enforce", blue=BLUE).until(Phase.WATCHING).time_passes(30)
+    assert minimum(story, "blue") == 3
+    assert story.world.blue.replicas == 3
+    story.to_the_end().phase_is(Phase.COMPLETED)
+    assert minimum(story, "blue") == 3
+    story.time_passes(3600)
+    assert minimum(story, "blue") == 1
+
+
+def test_an_observed_flip_leaves_autoscalers_alone() -> None:
+    foreign(blue=BLUE).to_the_end().phase_is(Phase.COMPLETED).never_did(SetMinimum)
 
 
 def test_a_person_may_send_an_observed_flip_back() -> None:

@@ -17,7 +17,7 @@ from watcher.core.lifecycle import alerted
 from watcher.core.lifecycle.before import superseded
 from watcher.core.lifecycle.changed import changed
 from watcher.core.lifecycle.foreign import give_way, let_be
-from watcher.core.lifecycle.sizing import doubts
+from watcher.core.lifecycle.sizing import keep_back
 from watcher.core.lifecycle.stages import run_stage
 from watcher.core.lifecycle.turn import RETRY, Step, Turn, times
 from watcher.core.lifecycle.way_back import preview_aside, way_back
@@ -141,7 +141,9 @@ def verifying(turn: Turn) -> Step:
         return left
     spec = turn.app.spec
     deadline = spec.deadlines.verifying
-    effects = preview_aside(turn)
+    kept = keep_back(turn)
+    turn = turn.having(kept.changes)
+    effects = [*kept.effects, *preview_aside(turn)]
     if not turn.ready(turn.colors.to):
         late = turn.overdue(deadline) if turn.seen(turn.colors.to) else ""
         if late:
@@ -163,7 +165,9 @@ def watching(turn: Turn) -> Step:
         return left
     reading = turn.observed.watch
     changes: dict[str, Any] = {}
-    effects: list[Effect] = doubts(turn)
+    kept = keep_back(turn)
+    turn = turn.having(kept.changes)
+    effects: list[Effect] = [*kept.effects]
     effects += () if turn.observes else preview_aside(turn)
     if reading is not None:
         if reading.verdict == "rollback":

@@ -158,8 +158,15 @@ def _changed(color: str, scaler: ScalerView) -> Tell:
     return Tell(f"autoscaler/changed/{scaler.name}", "AutoscalerChanged", message, "warning")
 
 
-def doubts(turn: Turn) -> list[Effect]:
-    """During the watch: an autoscaler that may shrink the way back after all, because somebody changed it."""
+def keep_back(turn: Turn) -> Holding:
+    """The way back stays at its size from the flip on. Where somebody else made that, nobody saw to it before."""
+    if not turn.release.spec.foreign_flip:
+        return Holding(tuple(_doubts(turn)))
+    return Holding() if turn.observes else hold(turn, turn.colors.from_, live=True)
+
+
+def _doubts(turn: Turn) -> list[Effect]:
+    """An autoscaler that may shrink the way back after all, because somebody changed it."""
     color = turn.colors.from_
     found = [(scaler, size(pair, color)) for pair in turn.pairs if (scaler := pair.color(color).scaler)]
     return [_changed(color, one) for one, kept in found if one.name in turn.status.held and one.minimum < kept]
