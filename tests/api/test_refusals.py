@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -89,17 +90,55 @@ def test_a_changed_token_file_counts_at_once(site: Site) -> None:
     [
         {"X-Forwarded-For": "127.0.0.1"},
         {"X-Forwarded-For": "203.0.113.9"},
+        {"X-Forwarded-Proto": "https"},
+        {"X-Client-IP": "203.0.113.9"},
+        {"CF-Connecting-IP": "203.0.113.9"},
         {"Forwarded": "for=127.0.0.1"},
         {"X-Real-IP": "127.0.0.1"},
         {"Via": "1.1 proxy"},
         {"Host": "evil.example"},
         {"Host": "localhost.evil.example"},
         {"Host": "127.0.0.1.evil.example:8080"},
+        {"Host": "127.0.0.1:80@evil.example"},
+        {"Host": "localhost:evil.example"},
+        {"Host": "[::1].evil.example"},
+        {"Host": "0.0.0.0"},  # noqa: S104 - asked for, not listened on
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
     ],
 )
 def test_what_came_through_a_proxy_or_by_another_name_is_not_loopback(site: Site, header: dict[str, str]) -> None:
     problem(site.ask("GET", LIST, headers=header), 401)
     assert site.ask("GET", "/", headers=header).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Host": "localhost:8080"},
+        {"Host": "[::1]:8080"},
+        {"Origin": "http://localhost:8080", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ],
+)
+def test_a_browser_on_this_machine_may_look_also_by_a_link_from_elsewhere(site: Site, header: dict[str, str]) -> None:
+    assert site.ask("GET", LIST, headers=header).status_code == 200
+    page = site.ask("GET", "/", headers=header)
+    assert page.status_code == 200
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+def test_no_other_site_is_allowed_to_read_or_ask(site: Site) -> None:
+    asks = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+    for answer in (site.ask("OPTIONS", LIST, headers=asks), site.ask("GET", LIST, READER, headers=asks)):
+        assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+    problem(site.ask("POST", LIST, body=ONE_RELEASE, headers={"Origin": "https://evil.example"}), 401)
+    cookie = {"Host": "evil.example", "Cookie": f"token={RELEASER}"}
+    problem(site.ask("POST", LIST, body=ONE_RELEASE, headers=cookie), 401)
+    assert site.hands.read_releases(NAMESPACE) == ()
 
 
 @pytest.mark.parametrize(
@@ -116,6 +155,14 @@ def test_what_came_through_a_proxy_or_by_another_name_is_not_loopback(site: Site
         f"{LIST}/{NAMESPACE}/x/",
         f"{LIST}/{NAMESPACE}/x/unheard-of",
         f"{LIST}/",
+        f"{LIST}/{NAMESPACE}/x.",
+        f"{LIST}/{NAMESPACE}/%252e%252e",
+        "/api%2fv1/releases",
+        "/api/v1/%72eleases",
+        "/api/v1/%c0%ae%c0%ae/releases",
+        "/livez/../api/v1/releases",
+        "/livez\\..\\api\\v1\\releases",
+        "http://evil.example/api/v1/releases",
         "//api/v1/releases",
         "/API/v1/releases",
         "/api/v1/releases;x",
@@ -151,6 +198,60 @@ def test_a_body_that_is_no_json_object_is_refused(site: Site) -> None:
         assert said.startswith(b"HTTP/1.1 %d " % status), (body, said)
     form = [f"Authorization: Bearer {RELEASER}", "Content-Type: text/plain", "Content-Length: 2"]
     assert raw(site, f"POST {LIST} HTTP/1.1", *form, body=b"{}").startswith(b"HTTP/1.1 415 ")
+
+
+def test_a_key_that_is_there_twice_is_refused(site: Site) -> None:
+    whole = json.dumps(ONE_RELEASE)
+    for body in (
+        f'{{"namespace": "elsewhere", {whole[1:]}',
+        whole.replace('"images": {', '"images": {"chat": "evil:1", '),
+    ):
+        said = raw(
+            site, f"POST {LIST} HTTP/1.1", *json_by(RELEASER), f"Content-Length: {len(body)}", body=body.encode()
+        )
+        assert said.startswith(b"HTTP/1.1 400 ")
+        assert b"more than once" in said
+    assert site.hands.read_releases(NAMESPACE) == ()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Length: +2"],
+        ["Content-Length: 0x2"],
+        ["Content-Length: -1"],
+        ["Content-Length : 2"],
+        ["Content-Length: 2", "Content-Length: 3"],
+        ["Transfer-Encoding: gzip, chunked"],
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: \x0bchunked"],
+        ["X: a\rAuthorization: Bearer y"],
+        ["X: a\x00b"],
+        ["Host: evil.example"],
+    ],
+)
+def test_a_head_that_could_be_read_in_two_ways_is_refused(site: Site, headers: list[str]) -> None:
+    said = raw(site, f"POST {LIST} HTTP/1.1", *json_by(RELEASER), *headers, body=b"{}")
+    assert said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), said
+
+
+def test_what_comes_after_the_head_proves_nothing(site: Site) -> None:
+    """Neither a trailer, nor the request before on the same connection."""
+    body = json.dumps(ONE_RELEASE).encode()
+    chunked = b"%x\r\n" % len(body) + body + b"\r\n0\r\nAuthorization: Bearer " + RELEASER.encode() + b"\r\n\r\n"
+    head = ["Content-Type: application/json", "Transfer-Encoding: chunked", "Trailer: Authorization"]
+    assert raw(site, f"POST {LIST} HTTP/1.1", *head, body=chunked).startswith(b"HTTP/1.1 401 ")
+    first = f"GET {LIST} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {RELEASER}\r\n\r\n"
+    said = raw(
+        site,
+        f"{first}POST {LIST} HTTP/1.1",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        body=body,
+    )
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 401 " in said
+    assert site.hands.read_releases(NAMESPACE) == ()
 
 
 def test_a_request_within_a_request_is_no_request(site: Site) -> None:

@@ -95,7 +95,7 @@ def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:
     return app
 
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
 
 def _page(shown: Shown) -> str:

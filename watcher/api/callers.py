@@ -8,6 +8,7 @@ files for each request, so a changed file counts at once, and stand in no messag
 from __future__ import annotations
 
 import ipaddress
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,18 @@ VERBS = {
     Role.RECEIVER: ("patch",),
 }
 """What somebody whom the cluster knows must be allowed to do with Releases to have a role."""
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+FORWARDED = (
+    "forwarded",
+    "x-forwarded-",
+    "x-original-",
+    "x-envoy-",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "cf-",
+    "via",
+)
+"""How the names of headers begin by which proxies say that they are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +126,31 @@ def unauthorised(detail: str) -> Problem:
 
 
 def is_loopback(request: Request) -> bool:
-    """Whether the request comes from this machine, itself and on its own behalf: not through a proxy that says so, and
-    not from a page of another site whose name leads here."""
-    if any(name in request.headers for name in FORWARDED):
+    """Whether the request comes from this machine, itself and on its own behalf: not through a proxy that says so, not
+    from a page of another site, and not from one whose name leads here.
+    """
+    if any(name.startswith(FORWARDED) for name in request.headers) or _of_another_site(request):
         return False
     hosts = request.headers.getlist("host")
     return _local(request.client.host if request.client else "") and all(_local(_name(host)) for host in hosts)
 
 
-def _name(host: str) -> str:
-    """The host of `host:port`."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+def _of_another_site(request: Request) -> bool:
+    """Whether a browser asks for a page of another site. That somebody followed a link from there is another thing."""
+    origins = request.headers.getlist("origin")
+    if any(not _local(_name(origin.partition("://")[2])) for origin in origins):
+        return True
+    site = request.headers.get("sec-fetch-site", "none")
+    return site not in ("none", "same-origin") and request.headers.get("sec-fetch-mode") != "navigate"
+
+
+_AUTHORITY = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/]+))(?::[0-9]{0,5})?")
+
+
+def _name(authority: str) -> str:
+    """The host of `host:port`; empty for what is none."""
+    found = _AUTHORITY.fullmatch(authority)
+    return (found[1] or found[2]) if found else ""
 
 
 def _local(name: str) -> bool:

@@ -35,6 +35,7 @@ class Limits:
     burst: float = 100.0
     at_once: int = 32
     refused: float = 30.0
+    """With a wrong token in a burst, from one address."""
 
 
 class Buckets:
