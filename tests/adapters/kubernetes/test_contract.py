@@ -14,6 +14,7 @@ from watcher.adapters.errors import AdapterError, Conflict, Fatal
 from watcher.adapters.kubernetes import paths, views
 from watcher.adapters.kubernetes.connection import MERGE_PATCH, Connection, NotFound
 from watcher.adapters.kubernetes.hands import OWED, Event, Hands
+from watcher.adapters.kubernetes.leases import Leases
 from watcher.core.effects import Deploy
 from watcher.core.release import Colors, Flip, Phase, Release
 
@@ -289,3 +290,25 @@ def test_an_event_keeps_what_channels_are_owed_until_all_have_got_it(
     (known,) = hands.read_channels(namespace, fresh.uid)
     assert known.states == {"chat": "sent then C1", "pager": "sent then"}
     hands.note_channels(namespace, "gone", {"chat": OWED})  # Events are kept for an hour; that is no error
+
+
+# -- the Lease --------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_says_from_its_first_write_on_where_releases_may_run(connection: Connection, namespace: str) -> None:
+    leases = Leases(connection, namespace, "watcher")
+    assert leases.read() is None
+    leases.create("one", 10.0, NOW, {"shop", "prod"})
+    found = leases.read()
+    assert found is not None
+    assert (found.holder, found.namespaces) == ("one", frozenset({"shop", "prod"}))
+    leases.take(found, "two", 10.0, NOW, {"prod"})
+    taken = leases.read()
+    assert taken is not None
+    assert (taken.holder, taken.transitions, taken.namespaces) == ("two", 1, frozenset({"prod"}))
+    with pytest.raises(Conflict):
+        leases.take(found, "three", 10.0, NOW, {"shop"})
+    leases.release(taken)
+    free = leases.read()
+    assert free is not None
+    assert (free.holder, free.namespaces) == ("", frozenset({"prod"}))

@@ -78,7 +78,12 @@ class Leases:
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self._name, "namespace": self._namespace, "labels": dict(LABELS)},
+            "metadata": {
+                "name": self._name,
+                "namespace": self._namespace,
+                "labels": dict(LABELS),
+                "annotations": _annotations(namespaces),
+            },
             "spec": _spec(holder, duration, at) | {"acquireTime": _micro(at), "leaseTransitions": 0},
         }
         self._api.create(paths.leases(self._namespace), body)
