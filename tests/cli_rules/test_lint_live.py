@@ -315,4 +315,4 @@ def test_a_token_is_sent_and_never_said(tmp_path: Path) -> None:
         done = lint(tmp_path, GOOD, "--prometheus", url, "--token-file", str(tmp_path / "token"))
 
     assert done.exit_code == 2
-    assert "[redacted] is not let in" in done.stderr
+    assert "[cut] is not let in" in done.stderr

@@ -151,6 +151,10 @@ def test_dashboard_and_rules_have_something_to_show_of_a_daemon_that_released(tm
             # What happened last may not have been scraped yet.
             stage.wait_for(all_show, "every panel to show something", 30, lambda: f"nothing to see in {list(missing)}")
             assert set(recorded()) == {rule["name"] for rule in asked.rules()}
+            stage.wait_for(
+                lambda: asked.one("watcher_deployments_total") == 2 and bool(asked.over(ABOVE)),
+                "the breach to be seen, with the number beside its limit",
+            )
             shows_figures(asked)
             only_the_channel = ["BluegreenWatcherNotificationsFailing"]
             stage.wait_for(lambda: asked.firing() == only_the_channel, f"{only_the_channel} alone to fire", 60)
@@ -165,6 +169,9 @@ def test_dashboard_and_rules_have_something_to_show_of_a_daemon_that_released(tm
     }
 
 
+ABOVE = 'watcher_rule_value{rule="errors/rate"} > on (rule) watcher_rule_threshold{rule="errors/rate"}'
+
+
 def shows_figures(asked: Asked) -> None:
     """Two deployments, one of which failed, and was off within its watch."""
     figures = {name: asked.over(expr) for name, expr in recorded().items() if ":" in name}
@@ -176,8 +183,6 @@ def shows_figures(asked: Asked) -> None:
     assert asked.one('watcher_verdicts_total{verdict="rollback"}') == 1
     assert asked.one("watcher_restore_seconds_count") == asked.one("watcher_rollback_seconds_count") == 1
     assert 0 < asked.one("watcher_rollback_seconds_sum") <= asked.one("watcher_restore_seconds_sum")
-    above = 'watcher_rule_value{rule="errors/rate"} > on (rule) watcher_rule_threshold{rule="errors/rate"}'
-    assert asked.over(above), "the breach was there to be seen, with the number beside its limit"
 
 
 def every_alert_is_evaluated(asked: Asked) -> None:

@@ -184,10 +184,14 @@ def test_secrets_are_sent_where_they_belong_and_shown_nowhere(
 ) -> None:
     url, heard = gossip
     (tmp_path / "hook").write_text(f"{url}/hooks/{SECRETS[2]}\n", "utf-8")
+    (tmp_path / "secrets").mkdir()
+    for name, secret in zip(("bearer", "scope"), SECRETS, strict=False):
+        (tmp_path / "secrets" / name).write_text(secret, "utf-8")
     settings: dict[str, Any] = {
         "apiVersion": "watcher.bluegreen.dev/v1alpha1",
         "kind": "Settings",
-        "prometheus": {"headers": {"Authorization": f"Bearer {SECRETS[0]}", "X-Scope": SECRETS[1]}},
+        "secrets": {"directory": str(tmp_path / "secrets")},
+        "prometheus": {"headers": {"Authorization": "Bearer {{ secrets.bearer }}", "X-Scope": "{{ secrets.scope }}"}},
         "notifications": [{"name": "team-chat", "urlFile": str(tmp_path / "hook")}],
     }
     watch = {"duration": "10m", "interval": "1s", "rules": ["errors"]}

@@ -20,7 +20,7 @@ from requests.auth import HTTPBasicAuth
 from watcher.adapters.bounded_http import BoundedSession, Cancelled, Reply, Unreachable
 from watcher.adapters.errors import AdapterError
 from watcher.adapters.repeated import CheckOutcome, Clock, Heard, Pace, SystemClock, Try, repeat, unheard
-from watcher.adapters.secrets import REDACTOR, no_secret
+from watcher.adapters.secrets import CUT, REDACTOR, no_secret
 from watcher.core.secrets import Value, in_body, in_header, in_url
 from watcher.core.units import flat
 
@@ -220,5 +220,5 @@ def _without_secrets(check: HttpCheck, text: str) -> str:
     secrets += [password, unquote(password)] if password else []
     for secret in secrets:
         if len(secret) >= 6:
-            text = text.replace(secret, "[redacted]")
+            text = text.replace(secret, CUT)
     return text

@@ -24,7 +24,7 @@ from watcher.adapters.bounded_http import BoundedSession, Late, Reply, Unreachab
 from watcher.adapters.errors import AdapterError, Fatal
 from watcher.adapters.prometheus.merging import Span
 from watcher.adapters.prometheus.settings import PrometheusSettings
-from watcher.adapters.secrets import REDACTOR
+from watcher.adapters.secrets import CUT, REDACTOR
 from watcher.core.readings import Failed, Row
 from watcher.core.units import flat
 
@@ -240,7 +240,7 @@ def one_line(settings: PrometheusSettings, text: str) -> str:
     """One line without secrets and control characters, of bounded length: a server's words inside our sentence."""
     text = REDACTOR.cut(text[:20_000])
     for secret in settings.secrets():  # before anything is cut off: half a secret would not be recognised
-        text = text.replace(secret, "[redacted]")
+        text = text.replace(secret, CUT)
     text = flat(text).rstrip(".")
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
