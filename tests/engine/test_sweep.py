@@ -20,17 +20,19 @@ NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 
 
 class Dropped:
-    """Remembers what is deleted, and runs what it is asked to until that is cancelled."""
+    """Remembers what is deleted, and runs what it is asked to until that is cancelled. The first `refusals` times
+    nothing is deleted."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusals: int = 0) -> None:
         self.ids: list[str] = []
+        self.refusals = refusals
 
-    def drop(self, order: JobOrder) -> None:
+    def drop(self, order: JobOrder) -> bool:
         self.ids.append(order.id)
+        self.refusals -= 1
+        return self.refusals < 0
 
-    def run(
-        self, order: JobOrder, cancel: threading.Event, keep: threading.Event, heard: Heard = unheard
-    ) -> CheckOutcome:
+    def run(self, order: JobOrder, cancel: threading.Event, heard: Heard = unheard) -> CheckOutcome:
         cancel.wait(20)
         return CheckOutcome(False, "cancelled", "", 1, NOW, NOW, cancelled=True)
 
@@ -63,32 +65,51 @@ def ended(minutes: float = 1.0) -> Release:
     )
 
 
-def swept(release: Release, count: int, *, known: bool = False) -> list[str]:
-    """What is deleted, sorted; `count` is how much is waited for."""
-    jobs = Dropped()
-    checks = Checks(lambda _: None, HandClock(), jobs, NoMetrics())
-    try:
-        if known:
-            spec = load(tests={"smoke": [job("runs")]}).spec.tests.smoke[0].job
-            assert spec
-            checks.start_job((release.namespace, release.name), "smoke/runs/pods", JobOrder(release, "x", spec, {}))
-            checks.cancel((release.namespace, release.name))
+RUNS = "verification/runs/pods"
+
+
+class Swept:
+    """A Release that has ended, looked at again and again."""
+
+    def __init__(self, release: Release, *, refusals: int = 0) -> None:
+        self.jobs, self.release = Dropped(refusals), release
+        self.key = (release.namespace, release.name)
+        self.checks = Checks(lambda _: None, HandClock(), self.jobs, NoMetrics())
+
+    def cancelled(self) -> Swept:
+        """This process ran one of its Jobs itself when it ended."""
+        spec = load(tests={"smoke": [job("runs")]}).spec.tests.smoke[0].job
+        assert spec
+        self.checks.start_job(self.key, RUNS, JobOrder(self.release, RUNS, spec, {}))
+        self.checks.cancel(self.key)
+        until(lambda: self.jobs.ids == [RUNS], "the Job to be deleted")
+        return self
+
+    def until(self, *ids: str) -> None:
+        """Look again until these were deleted, and then some more: nothing else is."""
+        until(lambda: self._look() >= len(ids), "the Jobs to be deleted")
         for _ in range(3):
-            sweep(checks, release, NOW)
-        until(lambda: len(jobs.ids) >= count, "the Jobs to be deleted")
-    finally:
-        checks.stop()
-    return sorted(jobs.ids)
+            self._look()
+        self.checks.stop()
+        assert sorted(self.jobs.ids) == sorted(ids)
+
+    def _look(self) -> int:
+        sweep(self.checks, self.release, NOW)
+        return len(self.jobs.ids)
 
 
 def test_what_gave_no_result_and_may_run_still_is_deleted_once() -> None:
-    assert swept(ended(), 3) == ["preSwitch/warm/hook", "verification/runs/pods", "verification/short/pods"]
+    Swept(ended()).until("preSwitch/warm/hook", RUNS, "verification/short/pods")
 
 
 def test_what_has_ended_by_its_own_limit_is_left_alone() -> None:
-    assert swept(ended(minutes=2.5), 2) == ["preSwitch/warm/hook", "verification/runs/pods"]
-    assert swept(ended(minutes=10), 0) == []
+    Swept(ended(minutes=2.5)).until("preSwitch/warm/hook", RUNS)
+    Swept(ended(minutes=10)).until()
 
 
-def test_a_process_that_ran_the_checks_itself_has_cancelled_them_already() -> None:
-    assert swept(ended(), 0, known=True) == []
+def test_a_process_that_ran_the_checks_itself_deletes_them_once() -> None:
+    Swept(ended()).cancelled().until(RUNS)
+
+
+def test_a_job_that_could_not_be_deleted_is_deleted_by_whoever_looks_next() -> None:
+    Swept(ended(minutes=2.5), refusals=1).cancelled().until(RUNS, RUNS, "preSwitch/warm/hook")

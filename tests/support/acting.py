@@ -56,7 +56,7 @@ class NoJobs:
     def run(self, order: object, *_: object) -> CheckOutcome:
         raise AssertionError(f"nobody asked for the Job {order}")
 
-    def drop(self, order: object) -> None:
+    def drop(self, order: object) -> bool:
         raise AssertionError(f"nobody made the Job {order}")
 
 

@@ -31,11 +31,9 @@ Key = tuple[str, str]
 class Jobs(Protocol):
     """What runs Jobs."""
 
-    def run(
-        self, order: JobOrder, cancel: threading.Event, keep: threading.Event, heard: Heard = ...
-    ) -> CheckOutcome: ...
+    def run(self, order: JobOrder, cancel: threading.Event, heard: Heard = ...) -> CheckOutcome: ...
 
-    def drop(self, order: JobOrder) -> None: ...
+    def drop(self, order: JobOrder) -> bool: ...
 
 
 MOST_ADDRESSES = 32
@@ -125,7 +123,9 @@ class Checks:
         """Run one check that is a Job. Asked again for the same id: nothing."""
 
         def work(run: _Run, listen: Listen) -> CheckResult:
-            done = self._jobs.run(order, run.cancel, run.keep, listen(0))
+            done = self._jobs.run(order, run.cancel, listen(0))
+            if done.cancelled and not run.keep.is_set():
+                self._drop(key, order)
             return CheckResult(ok=done.ok, message=done.message, output=done.last_output)
 
         self._start(self._job_pool, key, id_, work)
@@ -137,7 +137,13 @@ class Checks:
                 return
             self._known.add(key)
         for order in orders:
-            self._job_pool.submit(self._jobs.drop, order)
+            self._job_pool.submit(self._drop, key, order)
+
+    def _drop(self, key: Key, order: JobOrder) -> None:
+        """Delete one. Where the API server did not take it, whoever looks at the ended Release next asks again."""
+        if not self._jobs.drop(order):
+            with self._lock:
+                self._known.discard(key)
 
     def cancel(self, key: Key) -> None:
         """Nobody needs their results any more: what runs is stopped, Jobs included."""

@@ -41,7 +41,7 @@ def order(**job: Any) -> JobOrder:
 
 
 def run(connection: Connection, **job: Any) -> CheckOutcome:
-    return Jobs(connection, ImpatientClock()).run(order(**job), threading.Event(), threading.Event())
+    return Jobs(connection, ImpatientClock()).run(order(**job), threading.Event())
 
 
 def test_a_daemon_without_the_right_to_jobs_says_which_role_is_missing(
@@ -113,7 +113,7 @@ def test_a_job_is_made_once_what_it_tests_takes_connections(
     done = {"metadata": {}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
     server = serve(lambda asked, send, _: send(reply(200, done if "/jobs/" in asked.path else {"items": []})))
     asked = JobOrder(RELEASE, "it", order().job, {"TARGET_URL": f"http://127.0.0.1:{port}"})
-    found = Jobs(connect(server.url), Opening()).run(asked, threading.Event(), threading.Event())
+    found = Jobs(connect(server.url), Opening()).run(asked, threading.Event())
     for target in targets:
         target.close()
     assert (found.ok, len(refused)) == (True, 3)
@@ -127,7 +127,7 @@ def test_a_target_that_never_answers_here_keeps_no_job_from_running(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     asked = JobOrder(RELEASE, "it", order().job, {"TARGET_URL": f"http://127.0.0.1:{port}"})
-    assert Jobs(connect(server.url), ImpatientClock()).run(asked, threading.Event(), threading.Event()).ok
+    assert Jobs(connect(server.url), ImpatientClock()).run(asked, threading.Event()).ok
 
 
 def test_the_name_of_a_job_is_the_same_at_each_call_and_another_for_each_release_and_check() -> None:

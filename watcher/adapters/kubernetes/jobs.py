@@ -63,23 +63,23 @@ class Jobs:
     def __init__(self, connection: Connection, clock: Clock | None = None) -> None:
         self._api, self._clock = connection, clock or SystemClock()
 
-    def run(
-        self, order: JobOrder, cancel: threading.Event, keep: threading.Event, heard: Heard = unheard
-    ) -> CheckOutcome:
-        """Run a Job to its end, or until `cancel` is set. Then it is deleted, unless `keep` is set too: somebody else
-        goes on waiting for it."""
-        return _Run(self._api, self._clock, order, cancel, keep, heard).outcome()
+    def run(self, order: JobOrder, cancel: threading.Event, heard: Heard = unheard) -> CheckOutcome:
+        """Run a Job to its end, or until `cancel` is set: then it runs on, until somebody drops it."""
+        return _Run(self._api, self._clock, order, cancel, heard).outcome()
 
-    def drop(self, order: JobOrder) -> None:
-        """Delete a Job that nobody waits for any more, if there is one. If this fails, its own limit ends it."""
-        _delete(self._api, order.release.namespace, job_name(order))
+    def drop(self, order: JobOrder) -> bool:
+        """Delete a Job that nobody waits for any more. Whether that is done; else its own limit ends it at last."""
+        return _delete(self._api, order.release.namespace, job_name(order))
 
 
-def _delete(api: Connection, namespace: str, name: str) -> None:
+def _delete(api: Connection, namespace: str, name: str) -> bool:
     try:
         api.delete(paths.jobs(namespace, name), propagationPolicy="Background")
+    except NotFound:
+        return True
     except AdapterError:
-        return
+        return False
+    return True
 
 
 class _Run:
@@ -89,11 +89,10 @@ class _Run:
         clock: Clock,
         order: JobOrder,
         cancel: threading.Event,
-        keep: threading.Event,
         heard: Heard,
     ) -> None:
         self._api, self._clock, self._order = api, clock, order
-        self._cancel, self._keep, self._heard = cancel, keep, heard
+        self._cancel, self._heard = cancel, heard
         self._namespace, self._name = order.release.namespace, job_name(order)
         self._begun, self._started = clock.monotonic(), clock.now()
         self._looks = 0
@@ -130,8 +129,6 @@ class _Run:
             if self._clock.monotonic() - self._begun >= limit:
                 return self._too_late(trouble)
             if self._clock.wait(self._cancel, EVERY):
-                if not self._keep.is_set():
-                    self._delete()
                 return self._say(False, "cancelled", cancelled=True)
 
     def _look(self) -> CheckOutcome | None:
