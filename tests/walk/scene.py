@@ -104,7 +104,7 @@ class Scene:
         self._numbers = itertools.count(1)
         self._names = itertools.count(1)
         self._waits: dict[str, float] = {}
-        self._watched: dict[str, float] = {}
+        self._watched: dict[tuple[str, datetime | None], float] = {}
         self._hindered = clock.seconds
         self._last_spoilt = clock.seconds
         self._broken = False
@@ -324,11 +324,12 @@ class Scene:
         )
         now = self.clock.seconds
         self._hindered = now if hindered else self._hindered
-        watched = [release for release in self.running() if release.phase is Phase.WATCHING]
-        self._watched = {release.uid: self._watched.get(release.uid, now) for release in watched}
-        for release in watched:
+        # What lies between the end of a watch and its extension is asked for once it is extended.
+        watched = {(r.uid, r.status.watch_until): r for r in self.running() if r.phase is Phase.WATCHING}
+        self._watched = {key: self._watched.get(key, now) for key in watched}
+        for key, release in watched.items():
             found = breaches(release, self.outside.history, self.clock.now())
-            since = max(self._hindered, self._watched[release.uid], *found[:1])
+            since = max(self._hindered, self._watched[key], *found[:1])
             if found and now - since >= SEEN_WITHIN:
                 at = datetime.fromtimestamp(found[0], UTC)
                 self.journal.complain(
