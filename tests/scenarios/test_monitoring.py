@@ -44,10 +44,10 @@ TRAFFIC = {
     "name": "traffic",
     "query": 'sum(rate(http_requests_total{namespace="{{ namespace }}",color="{{ color }}"}[{{ window }}]))',
     "window": "3s",
-    "warmUp": "2s",
     "threshold": {"below": "0.01"},
+    "onBreach": "observe",
 }
-"""A rule with a lower limit."""
+"""A rule with a lower limit, which only looks on: a scrape that is late must not decide how the release ends."""
 
 
 @dataclass

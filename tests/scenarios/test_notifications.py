@@ -72,6 +72,12 @@ def ends(stage: Stage, release: Release) -> None:
     assert found.phase is Phase.COMPLETED, found.status.message
 
 
+def noted(stage: Stage, release: Release, channel: str) -> bool:
+    """Whether the cluster knows of a message that the channel took."""
+    events = stage.hands.read_channels(NAMESPACE, release.uid)
+    return any(event.states.get(channel, "").startswith("sent ") for event in events)
+
+
 def everything_that_is_said(stage: Stage) -> str:
     """Logs, metrics, the page, the API, and every object that the daemon writes."""
     port = stage.http_port
@@ -110,6 +116,8 @@ def test_one_release_is_one_thread_across_a_kill_and_no_secret_of_any_channel_ge
     stage = stack.enter_context(Stage(config=config, rate=0, prometheus=False))
     release = stage.release(GOOD)
     until(slack.shows("traffic is on green"), "the first message", 40)
+    # Killed before it is noted, it would be told again.
+    until(lambda: noted(stage, release, "good"), "the first message to be noted")
     stage.kill_daemon()
     stage.start_daemon()
     ends(stage, release)
@@ -120,12 +128,13 @@ def test_one_release_is_one_thread_across_a_kill_and_no_secret_of_any_channel_ge
     assert {message["thread_ts"] for message in others} == {"1700000001.000100"}
     until(lambda: places["redirects"].asked and places["echoes"].asked and places["hangs"].asked, "the other channels")
     assert not elsewhere.connections
+    counted = 'watcher_notifications_total{channel="redirects",outcome="given_up"}'
+    until(lambda: counted in everything_that_is_said(stage), "the channel that redirects to be given up", 30)
     said = everything_that_is_said(stage)
     assert '"redirects"' in said, "the log names the channel that was given up"
     assert "given up" in said
     for secret in (TOKEN, PATH, KEY):
         assert secret not in said
-    assert 'watcher_notifications_total{channel="redirects",outcome="given_up"}' in said
 
 
 def test_killed_between_telling_and_noting_it_tells_all_of_it_and_nothing_thrice(
