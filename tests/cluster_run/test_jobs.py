@@ -48,7 +48,7 @@ async def test_restarts_inside_a_pod_count_towards_the_backoff_limit(stage: Stag
 async def test_a_job_that_takes_too_long_is_ended(stage: Stage) -> None:
     """Failed with DeadlineExceeded, and its pod goes."""
     job(stage, "verify", "sleep:1", activeDeadlineSeconds=1)
-    await stage.until(lambda: stage.store.get(JOB, NAMESPACE, "verify").get("status", {}).get("active"), "it runs")
+    await stage.until(lambda: stage.store.get(JOB, NAMESPACE, "verify").get("status", {}).get("startTime"), "it runs")
     await stage.until(lambda: ended(stage, "verify"), "the job ends")
     assert ended(stage, "verify") == ("Failed", "DeadlineExceeded")
     await stage.until(lambda: not stage.store.objects(POD), "its pod is gone")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.acting import ERRORS, application, write
 from tests.support.proxy import Proxy
+from tests.support.worker import ALSO, worker
 from watcher.demo.stage import Stage
 
 
@@ -64,3 +65,16 @@ def small(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
             return stack.enter_context(Stage(config=config, rate=0, prometheus=False, environment=environment))
 
         yield begin
+
+
+@pytest.fixture
+def two(led: Callable[..., Led]) -> Callable[..., Led]:
+    """Set a stage on which the platform has a worker, which moves with it."""
+
+    def begin(**spec: Any) -> Led:
+        found = led(rules=False, also=ALSO, **spec)
+        found.stage.apply(*worker())
+        found.stage.wait_for(lambda: found.stage.ready_pods("blue") == 3, "the worker to be ready")
+        return found
+
+    return begin

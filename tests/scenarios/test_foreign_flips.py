@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.scenarios.conftest import Led
 from tests.scenarios.test_people import switch_by_hand
 from tests.support.acting import GOOD, Selector, ask, events, watcher
+from tests.support.worker import WORKER
 from watcher.core.release import Phase, Release
 from watcher.demo.platform.manifests import APPLICATION, NAMESPACE
 from watcher.demo.stage import Stage
@@ -115,3 +117,16 @@ def test_a_selector_that_selects_neither_colour_is_shouted_about(small: Callable
     assert "color=purple" in told()[0]
     assert "kubectl patch service" in told()[0]
     assert foreign(stage) == []
+
+
+def test_a_second_service_that_is_moved_alone_is_told_and_left(two: Callable[..., Led]) -> None:
+    stage = two().stage
+
+    def told() -> list[str]:
+        return [e["message"] for e in events(stage, "Service", APPLICATION) if e["reason"] == "ServicesDisagree"]
+
+    switch_by_hand(stage, "green", WORKER)
+    stage.wait_for(lambda: bool(told()), "the Event")
+    assert f"different colours: {APPLICATION} blue, {WORKER} green." in told()[0]
+    assert foreign(stage) == []
+    assert stage.active() == "blue"

@@ -11,7 +11,7 @@ import pytest
 from tests.scenarios.conftest import Led
 from tests.support.acting import GOOD, Selector
 from tests.support.proxy import after, before, refuse
-from tests.support.worker import ALSO, WORKER, worker
+from tests.support.worker import WORKER
 from watcher.core.release import Phase, Release
 from watcher.demo.platform.manifests import APPLICATION, NAMESPACE
 from watcher.demo.stage import Stage
@@ -55,19 +55,6 @@ class Selectors(Selector):
             self._stage.wait_for(lambda: self._colors[2:] == wanted, "the watch to see the last flip", 5)
         assert self._colors[2:] == wanted
         assert sorted(self._colors[:2]) == [f"{APPLICATION} blue", f"{WORKER} blue"]
-
-
-@pytest.fixture
-def two(led: Callable[..., Led]) -> Callable[..., Led]:
-    """Set a stage on which the platform has a worker, which moves with it."""
-
-    def begin(**spec: Any) -> Led:
-        found = led(rules=False, also=ALSO, **spec)
-        found.stage.apply(*worker())
-        found.stage.wait_for(lambda: found.stage.ready_pods("blue") == 3, "the worker to be ready")
-        return found
-
-    return begin
 
 
 def ended(stage: Stage, release: Release, phase: Phase, *flips: tuple[str, str]) -> Release:

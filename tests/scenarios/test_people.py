@@ -27,10 +27,10 @@ def reach(stage: Stage, release: Release, phase: Phase) -> Release:
     return stage.follow(release, lambda r: r.phase is phase, 40, phase.value)
 
 
-def switch_by_hand(stage: Stage, color: str) -> None:
+def switch_by_hand(stage: Stage, color: str, service: str = APPLICATION) -> None:
     """What the guide does: kubectl patch."""
     patch = f'{{"spec":{{"selector":{{"color":"{color}"}}}}}}'
-    kubectl(stage, "patch", "service", APPLICATION, "-p", patch)
+    kubectl(stage, "patch", "service", service, "-p", patch)
 
 
 def exported(stage: Stage, condition: str) -> float:

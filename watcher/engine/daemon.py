@@ -339,7 +339,9 @@ class Daemon:
             self._refusals.tell(self.problems())
 
     def _look_at_all(self) -> None:
-        self._live = {(app.namespace, app.spec.service) for app in self.config.applications.values()}
+        self._live = {
+            (app.namespace, pair.spec.service) for app in self.config.applications.values() for pair in app.pairs
+        }
         self._lookout.changed({namespace for namespace, _ in self._live})
 
     def _follow(self) -> None:

@@ -21,7 +21,8 @@ from watcher.adapters.kubernetes.caches import Caches
 from watcher.adapters.kubernetes.connection import AlreadyExists
 from watcher.adapters.kubernetes.hands import Event, Hands
 from watcher.core.application import Application
-from watcher.core.lifecycle.foreign import Moved, Seen, busy, left_alone, moved_outside
+from watcher.core.effects import Tell
+from watcher.core.lifecycle.foreign import Moved, Seen, apart, busy, left_alone, moved_outside
 from watcher.core.lifecycle.history import surplus
 from watcher.core.models import API_VERSION
 from watcher.core.release import KIND, Release
@@ -59,6 +60,8 @@ class Lookout:
         self._rests: dict[str, datetime] = {}
         self._seen: dict[Name, Seen] = {}
         self._told: dict[Name, Seen] = {}
+        self._apart: set[Name] = set()
+        """Those of which it was told that their Services select different colours."""
 
     def changed(self, namespaces: Iterable[str]) -> None:
         with self._lock:
@@ -85,7 +88,12 @@ class Lookout:
 
     def _look(self, app: Application) -> None:
         service, releases = self._caches.service(app), self._caches.releases(app.namespace)
-        if service is None or self._moved(app, service, releases) is None or not self._leads():
+        # On every replica, so that the next one to lead knows what it saw.
+        moved = self._moved(app, service, releases) if service else None
+        if service is None or not self._leads():
+            return
+        if moved is None:
+            self._compare(app, releases)
             return
         # A cache may be behind a flip of our own: look at the things themselves.
         service, releases = (
@@ -99,6 +107,23 @@ class Lookout:
             self._take_up(app, service, moved)
         else:
             self._only_tell(app, service, moved)
+
+    def _compare(self, app: Application, releases: Iterable[Release]) -> None:
+        """Tell where several pairs have come apart: a second Service that was moved alone, or left behind."""
+        if not app.spec.also or busy(app, releases):
+            return
+        cached = {pair.spec.service: self._caches.service(pair) for pair in app.pairs}
+        if apart(app, {name: found.view for name, found in cached.items() if found}) is None:
+            self._apart.discard((app.namespace, app.name))
+            return
+        if (app.namespace, app.name) in self._apart or busy(app, self._hands.read_releases(app.namespace)):
+            return
+        found = {pair.spec.service: self._hands.read_service(app.namespace, pair.spec.service) for pair in app.pairs}
+        services = {name: one for name, one in found.items() if one}
+        tell = apart(app, {name: one.view for name, one in services.items()})
+        if tell:
+            self._apart.add((app.namespace, app.name))
+            self._say(app, next(iter(services.values())), tell)
 
     def _tidy(self, app: Application) -> None:
         """Take away the oldest of the ended Releases that are too many."""
@@ -154,7 +179,9 @@ class Lookout:
         if self._told.get(key) == seen:
             return
         self._told[key] = seen
-        tell = left_alone(app, service.view, moved)
+        self._say(app, service, left_alone(app, service.view, moved))
+
+    def _say(self, app: Application, service: views.Service, tell: Tell) -> None:
         log.warning(tell.message, application=app.name, namespace=app.namespace, reason=tell.reason)
         about = service.reference(app.namespace)
         self._hands.event(Event(about, tell.key, tell.reason, tell.message, "Warning", self._clock.now()))

@@ -405,13 +405,13 @@ def test_a_query_that_never_ends_leaves_time_for_the_others(metrics: Port, throu
 
     def hang(asked: Any) -> None:
         if "vector(3)" in asked.form["query"]:
-            released.wait(20)
+            released.wait(60)
 
     server = through(hang)
     started = time.monotonic()
-    answers = ask(metrics(server.url, timeout=0.8), *(f"vector({n})" for n in range(8)), within=2.0)
+    answers = ask(metrics(server.url, timeout=2.4), *(f"vector({n})" for n in range(8)), within=6.0)
     released.set()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 9
     assert isinstance(answers[3], Failed)
     assert answers[3].transient
     assert all(isinstance(answer, Series) for n, answer in enumerate(answers) if n != 3)

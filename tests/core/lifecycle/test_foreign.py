@@ -13,7 +13,7 @@ from tests.core.lifecycle.stages import other_release
 from tests.core.lifecycle.story import Story, given
 from tests.core.lifecycle.world import NEW, START, Side, World, application, release, rule, scaler
 from watcher.core.effects import PointPreview, RunCheck, Scale, SetMinimum, SwapSelector
-from watcher.core.lifecycle.foreign import Moved, Seen, busy, left_alone, moved_outside
+from watcher.core.lifecycle.foreign import Moved, Seen, apart, busy, left_alone, moved_outside
 from watcher.core.observed import ServiceView
 from watcher.core.release import Colors, Flip, ForeignFlip, Phase, Pinned, Release, Status
 
@@ -125,6 +125,17 @@ def test_a_move_that_is_left_alone_is_told_and_one_to_no_colour_with_its_cure() 
     assert "from blue to color=(nothing). Neither colour is selected alone" in nowhere.message
     patch = '{"spec":{"selector":{"color":"blue"}}}'
     assert nowhere.message.endswith(f"kubectl patch service chatbot-platform -n prod -p '{patch}'")
+
+
+def test_services_that_select_different_colours_are_told_with_the_cure() -> None:
+    told = apart(APP, {"web": live("blue"), "worker": replace(live(), uid="w")})
+    assert told
+    assert (told.reason, told.severity) == ("ServicesDisagree", "warning")
+    assert told.message.startswith("The Services select different colours: web blue, worker green. Let them select")
+    again = apart(APP, {"web": live("blue"), "worker": replace(live(), uid="w", resource_version="8")})
+    assert again
+    assert again.key != told.key
+    assert apart(APP, {"web": live("blue"), "worker": live("blue")}) is None
 
 
 def test_flips_of_other_applications_say_nothing() -> None:

@@ -6,7 +6,7 @@ memory alone, so one that was made while no daemon ran is noticed too; and a Rel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +15,7 @@ from watcher.core.effects import Tell
 from watcher.core.images import called
 from watcher.core.lifecycle.changed import images_of
 from watcher.core.lifecycle.sizing import size_now
-from watcher.core.lifecycle.turn import RETRY, Step, Turn
+from watcher.core.lifecycle.turn import RETRY, Step, Turn, disagreement
 from watcher.core.observed import ServiceView
 from watcher.core.release import FOREIGN, Colors, Command, Flip, ForeignFlip, Phase, Pinned, Release
 from watcher.core.units import format_duration
@@ -92,6 +92,16 @@ def left_alone(app: Application, service: ServiceView, moved: Moved) -> Tell:
         cure = by_hand(app.namespace, name, key, moved.from_)
         message += f" Neither colour is selected alone; put it right with: {cure}"
     return Tell(f"moved/{service.mark}/{moved.to}", reason, message, "warning")
+
+
+def apart(app: Application, services: Mapping[str, ServiceView]) -> Tell | None:
+    """What is told when the live Services of an Application (by name) select different colours, and no Release runs
+    that would bring them together."""
+    message = disagreement(
+        app, app.namespace, {n: s.selector.get(app.spec.selector_key, "") for n, s in services.items()}
+    )
+    state = "/".join(f"{s.uid}.{s.resource_version}" for s in services.values())
+    return Tell(f"apart/{state}", "ServicesDisagree", message, "warning") if message else None
 
 
 def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:

@@ -5,7 +5,7 @@ What always holds: a turn never changes anything; it returns a new Release and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -151,12 +151,8 @@ class Turn:
     @property
     def mixed(self) -> str:
         """That the live Services select different colours, as a sentence with its cure; empty when they do not."""
-        found = [pair for pair in self.pairs if pair.service]
-        if len({pair.selected for pair in found}) < 2:
-            return ""
-        said = ", ".join(f"{pair.app.spec.service} {pair.selected or '(nothing)'}" for pair in found)
-        cure = by_hand(self.release.namespace, "NAME", self.app.spec.selector_key, "COLOR")
-        return f"The Services select different colours: {said}. Let them select the same one: {cure}"
+        found = {pair.app.spec.service: pair.selected for pair in self.pairs if pair.service}
+        return disagreement(self.app, self.release.namespace, found)
 
     @property
     def whose(self) -> str:
@@ -324,3 +320,13 @@ def times(count: int) -> str:
 def one_line(text: str) -> str:
     """Somebody else's text as part of a sentence."""
     return " | ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def disagreement(app: Application, namespace: str, selected: Mapping[str, str]) -> str:
+    """That live Services (by name: the colour that each selects) select different colours, as a sentence with its
+    cure; empty when they do not."""
+    if len(set(selected.values())) < 2:
+        return ""
+    said = ", ".join(f"{service} {color or '(nothing)'}" for service, color in selected.items())
+    cure = by_hand(namespace, "NAME", app.spec.selector_key, "COLOR")
+    return f"The Services select different colours: {said}. Let them select the same one: {cure}"
