@@ -210,6 +210,37 @@ def test_a_watch_whose_last_answers_never_come_does_not_pass() -> None:
     story.says("Holds: too little was seen.")
 
 
+def last_look(outcome: Outcome) -> WatchReading:
+    """The watch has ended, enough was seen of it, and this is what its last evaluation gave."""
+    return WatchReading((report(outcome),), "pass", ("1 rule passes",), ended=True)
+
+
+def test_a_watch_whose_last_look_saw_nothing_waits_for_one_that_sees() -> None:
+    story = after_the_flip(Phase.WATCHING).world_is(reading=last_look(Outcome.ERROR)).time_passes(90)
+    story.phase_is(Phase.WATCHING).says(
+        "its time is over, and it completes at the next look that sees; blind: error-rate"
+    )
+    assert not story.status.extended
+    story.world_is(reading=last_look(Outcome.PASS)).to_the_end().phase_is(Phase.COMPLETED).flips_are("green")
+
+
+def test_what_the_last_look_did_not_see_leads_back_once_it_is_seen() -> None:
+    story = after_the_flip(Phase.WATCHING).world_is(reading=last_look(Outcome.NO_DATA)).time_passes(90)
+    story.world_is(reading=None).rules_say("rollback").to_the_end().phase_is(Phase.ROLLED_BACK, "rule/http/error-rate")
+
+
+def test_a_watch_that_holds_does_not_pass_at_a_look_that_saw_nothing() -> None:
+    story = after_the_flip(Phase.WATCHING).rules_say("hold").time_passes(300).says("Holds:")
+    story.world_is(reading=last_look(Outcome.THIN)).time_passes(60).phase_is(Phase.WATCHING).says("Holds:")
+    assert story.condition("NeedsAttention")
+    story.world_is(reading=last_look(Outcome.PASS)).to_the_end().phase_is(Phase.COMPLETED)
+
+
+def test_a_rule_that_sees_nothing_and_moves_no_traffic_keeps_no_watch() -> None:
+    story = after_the_flip(Phase.WATCHING, rules=(rule(on_breach="notify"),))
+    story.world_is(reading=last_look(Outcome.NO_DATA)).to_the_end().phase_is(Phase.COMPLETED)
+
+
 def test_a_watch_that_only_observes_ends_with_what_it_would_have_done() -> None:
     watch = {"duration": "60s", "interval": "10s", "rules": ["http"], "mode": "observe"}
     story = after_the_flip(Phase.WATCHING, {"watch": watch}, rules=(rule(mode="observe"), rule("http/a")))

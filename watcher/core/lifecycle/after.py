@@ -332,6 +332,8 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
         # It recovers or goes back within its limits; neither unready pods nor unseen ones are a pass.
         return turn.stay(*effects, wake=LOOK, **changes)
     passed = not turn.pinned.rules or (ended and reading is not None and reading.verdict == "pass")
+    if passed and reading is not None and not turn.observes and (unseen := _blind(turn, reading)):
+        return _look_again(turn, unseen, changes, effects)
     if passed or turn.observes:
         but = _but(turn, reading, changes) if passed else "; its rules got no answer"
         how = "was only observed, as somebody else moved traffic there" if turn.observes else "passed its watch"
@@ -350,6 +352,18 @@ def _finish(turn: Turn, reading: WatchReading | None, changes: dict[str, Any], e
     if turn.watch.on_inconclusive == "rollback":
         return turn.go_back("inconclusive", f"the watch stayed inconclusive: {why}")
     return _hold(turn, why, changes, effects)
+
+
+def _look_again(turn: Turn, unseen: Sequence[str], changes: dict[str, Any], effects: list[Effect]) -> Step:
+    """The last look saw nothing, and a breach may hide there: that is no reason to pass, and not yet one to extend."""
+    wake = min(turn.watch.interval, _watchful(turn))
+    if turn.needs("Inconclusive"):
+        return turn.stay(*effects, wake=wake, **changes)
+    message = (
+        f"{WATCHES} {turn.version} on {turn.colors.to}: its time is over, and it completes at the next look that sees; "
+        f"blind: {_brief(unseen)}."
+    )
+    return turn.stay(*effects, message=message, wake=wake, **changes)
 
 
 def _but(turn: Turn, reading: WatchReading | None, changes: dict[str, Any]) -> str:

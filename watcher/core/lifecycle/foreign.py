@@ -100,8 +100,10 @@ def apart(app: Application, services: Mapping[str, ServiceView]) -> Tell | None:
     message = disagreement(
         app, app.namespace, {n: s.selector.get(app.spec.selector_key, "") for n, s in services.items()}
     )
+    if not message:
+        return None
     state = "/".join(f"{s.uid}.{s.resource_version}" for s in services.values())
-    return Tell(f"apart/{state}", "ServicesDisagree", message, "warning") if message else None
+    return Tell(f"apart/{state}", "ServicesDisagree", message, "warning")
 
 
 def take_up(turn: Turn, app: Application, found: ForeignFlip) -> Step:
