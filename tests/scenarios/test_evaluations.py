@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +85,24 @@ def test_what_sent_traffic_back_is_told_after_the_end_too(watched: Stage) -> Non
     assert seconds(found)[-1] <= decided.total_seconds(), "nothing is evaluated after the verdict"
     assert found["items"][0]["items"][-1]["value"] > 0.05
     assert told(stage, release) == found, "it does not grow after its end"
+
+
+def test_a_watch_does_not_pass_at_a_last_look_that_saw_nothing(tmp_path: Path) -> None:
+    watch = {"duration": "15s", "interval": "1s", "rules": ["errors"]}
+    with Stage(config=write(tmp_path / "config", application(watch=watch), ERRORS), rate=40.0) as stage:
+        release = stage.follow(stage.release(GOOD), lambda r: r.phase is Phase.WATCHING, 90, "the watch")
+        ends = release.status.watch_until
+        assert ends
+
+        def left() -> float:
+            return (ends - datetime.now(UTC)).total_seconds()
+
+        stage.wait_for(lambda: left() < 1.5, "the last looks")
+        stage.prometheus.kill()
+        stage.wait_for(lambda: left() < -1, "the watch to be over")
+        blind = stage.read(release)
+        assert blind.phase is Phase.WATCHING, blind.status.message
+        stage.wait_for(lambda: "blind: " in stage.read(release).status.message, "the Release to say why", 10)
+        stage.prometheus.start()
+        ended = stage.follow(release, lambda r: r.phase.terminal, 90, "the end")
+        assert ended.phase is Phase.COMPLETED, ended.status.message

@@ -66,6 +66,7 @@ def test_two_replicas_count_each_thing_once_also_when_the_other_one_goes_on(
         release = stage.follow(stage.release(GOOD), lambda r: r.phase.terminal, 60, "the end")
         assert release.phase is Phase.COMPLETED
         stage.wait_for(lambda: both("watcher_releases", phase="Completed") == [1, 1], "both to know of the end")
+        stage.wait_for(lambda: shown(stage.page, "watcher_deployments_total") == 1, "the end to be counted")
         assert both("watcher_active_color", active="green") == [1, 1], "both read the same cluster"
         assert both("watcher_leads") == [1, 0]
         assert both("watcher_deployments_total") == [1, 0]
@@ -76,6 +77,7 @@ def test_two_replicas_count_each_thing_once_also_when_the_other_one_goes_on(
         assert shown(other, "watcher_lease_transitions_total", to="leader") == 1
         assert watcher(stage, "rollback", APPLICATION, "--by", "ada").status == 0
         stage.wait_for(lambda: shown(other, "watcher_releases", phase="RolledBack") == 1, "the rollback", 60)
+        stage.wait_for(lambda: shown(other, "watcher_deployment_failures_total") == 1, "the rollback to be counted")
         assert shown(other, "watcher_deployments_total") == 0, "what another one counted is not counted again"
         assert shown(other, "watcher_deployment_failures_total") == 1
         assert shown(other, "watcher_flips_total", direction="back", reason="manual") == 1
