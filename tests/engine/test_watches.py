@@ -366,6 +366,20 @@ def test_a_watch_that_goes_on_after_its_end_is_judged_by_what_comes_then(one: Se
     assert one.says().verdict == "rollback"
 
 
+def test_a_breach_in_an_outage_at_the_end_is_seen_once_the_server_answers(one: Set) -> None:
+    one.metrics.values["q(http/errors)"] = {59.0: 50.0}
+    one.follow(A, rule(), seconds=60)
+    one.at(58)
+    one.metrics.down = True
+    for at in (59, 60):
+        one.at(at)
+    assert (one.says().ended, one.outcomes()) == (True, {"http/errors": "error"})
+    one.metrics.down = False
+    one.at(61)
+    assert [span[1:] for span in one.new] == [(59, 61)]
+    assert one.says().verdict == "rollback"
+
+
 def test_a_gap_longer_than_one_request_asks_for_is_caught_up_before_the_end_is_said(one: Set) -> None:
     one.metrics.values["q(http/errors)"] = {5500.0: 50.0}
     one.follow(A, rule(), seconds=5400)
