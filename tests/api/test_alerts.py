@@ -192,10 +192,14 @@ def test_alerts_that_are_too_much_at_once_are_to_be_sent_again(watched: Site) ->
     name = watching(watched)
     head = f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {RECEIVER}\r\nContent-Type: application/json\r\n"
     with contextlib.ExitStack() as stack:
-        for _ in range(4):
+
+        def full() -> bool:
+            """Whether there is no room beside one more that sends slowly; one that came beside a post found none."""
             slow = stack.enter_context(socket.create_connection(("127.0.0.1", watched.server.port), 20))
             slow.sendall(f"{head}Content-Length: {4 * 1024 * 1024}\r\n\r\n{{".encode())
-        until(lambda: post(watched, sent("nothing that is meant")).status_code == 503, "it to be too much", 10)
+            return post(watched, sent("nothing that is meant")).status_code == 503
+
+        until(full, "it to be too much", 10)
         assert "Retry-After" in post(watched, sent()).headers
     until(lambda: post(watched, sent()).status_code == 200, "room again", 20)
     assert heard(watched, name)
