@@ -53,7 +53,9 @@ def test_the_story_of_a_rollback_has_commands_decision_and_evidence_in_order(sta
     assert told.status == 0, told.err
     found = json.loads(told.out)
     assert (found["phase"], found["missing"]) == ("RolledBack", [])
-    entries = [one for one in found["story"] if one["kind"] != "condition"]
+    # A scrape that comes late blinds the watch for a moment, which is told as well.
+    known = [one for one in found["story"] if not one["message"].startswith("Blind: ")]
+    entries = [one for one in known if one["kind"] != "condition"]
     assert [(one["kind"], one["actor"]) for one in entries] == [
         ("asked", "pipeline/4711"),
         ("begun", WATCHER),
