@@ -33,7 +33,7 @@ KEPT = 5
 """Releases that are left in the cluster: the history that people keep."""
 PATIENCE = 60.0
 ENDS = ("Completed", "RolledBack", "Failed", "Aborted", "Completed")
-GROWTH = {"kilobytes": 12 * 1024, "files": 6, "threads": 2, "pooled": 30, "tasks": 2}
+GROWTH = {"kilobytes": 8 * 1024, "objects": 8000, "files": 6, "threads": 2, "pooled": 30, "tasks": 2}
 """What a figure may differ by in the end: for the allocator, and for pools that grow up to their bounds."""
 
 

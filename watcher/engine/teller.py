@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 MOST_WAITING = 10_000
 MOST_REMEMBERED = 50_000
+MOST_NOTED = 1_000  # kilobytes each; of older ones the Events tell
 AGAIN = 5.0
 """Seconds between two tries to read what is owed in a namespace."""
 
@@ -186,23 +187,27 @@ class Teller:
 
     def _handle(self, message: _Message) -> None:
         first, *others = (self._event(reference, message) for reference in message.about)
-        again = self._announced.get(message.key)
+        key = message.key
+
+        def given_up() -> None:
+            # It is remembered with the note: it must not keep the message, which has a whole Release.
+            self._told.discard(key)
+
+        again = self._announced.get(key)
         if again is not None:
             self.notes.write(again)
         else:
             owed = dict.fromkeys(self._wanted(message.notice), OWED)
-            note = Note(first.about["namespace"], first.name, first, owed, lambda: self._told.discard(message.key))
+            note = Note(first.about["namespace"], first.name, first, owed, given_up)
             new = self._written(first, owed)
             if new is None:
                 self.notes.write(note)
             if new is not False:  # else an earlier life told it, and what it left to do was read before
                 if message.tell.repeated and message.release:
                     _log(message.release, message.tell)
-                self._send(message.key, note, message.notice, self._clock.now() + NEWS)
+                self._send(key, note, message.notice, self._clock.now() + NEWS)
         for event in others:
-            self.notes.write(
-                Note(event.about["namespace"], event.name, event, {}, lambda: self._told.discard(message.key))
-            )
+            self.notes.write(Note(event.about["namespace"], event.name, event, {}, given_up))
 
     def _event(self, reference: Mapping[str, str], message: _Message) -> Event:
         tell = message.tell
@@ -227,7 +232,7 @@ class Teller:
 
     def _send(self, key: Told, note: Note, found: Notice, until: datetime) -> None:
         self._announced[key] = note
-        while len(self._announced) > MOST_REMEMBERED:
+        while len(self._announced) > MOST_NOTED:
             self._announced.popitem(last=False)
         for name in [name for name, state in note.states.items() if state == OWED]:
 
