@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from tests.core.lifecycle.stages import after_the_flip
 from tests.core.lifecycle.world import START
-from watcher.core.lifecycle.telling import news
+from watcher.core.lifecycle.telling import COMMANDS, news
 from watcher.core.release import (
     FOREIGN,
     UNNAMED,
@@ -25,7 +25,7 @@ from watcher.core.release import (
     Spec,
     Status,
 )
-from watcher.core.story import Entry, Told, as_json, story
+from watcher.core.story import LIKELY, Entry, Told, as_json, story
 
 
 def at(seconds: float) -> datetime:
@@ -237,3 +237,8 @@ def test_flips_of_several_services_are_told_apart() -> None:
         "Traffic of Service shop moved from blue to green (switch).",
         "Traffic of Service worker moved from blue to green (switch).",
     ]
+
+
+def test_every_command_has_its_place_among_those_of_the_same_second() -> None:
+    assert sorted(LIKELY) == sorted(COMMANDS)
+    assert LIKELY.index("pause") < LIKELY.index("resume") < LIKELY.index("approve")

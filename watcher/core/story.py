@@ -33,6 +33,9 @@ ORDER: tuple[Kind, ...] = (
 )
 """What comes first of what has the same time."""
 
+LIKELY = ("override_window", "pause", "resume", "approve", "rollback", "abort")
+"""In which order commands of the same second were given, most likely: their times have no fractions."""
+
 AFTER_SWITCH = ("live", "postSwitch")
 AT_END = ("onFailure",)
 """Stages of checks and hooks by when they run; all others run before the switch."""
@@ -139,7 +142,7 @@ def _asked(release: Release) -> Entry:
 
 
 def _commands(release: Release) -> Iterator[Entry]:
-    for name, (_, said) in COMMANDS.items():
+    for name, (_, said) in sorted(COMMANDS.items(), key=lambda one: LIKELY.index(one[0])):
         command = getattr(release.spec, name)
         if command is None:
             continue
