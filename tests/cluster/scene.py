@@ -53,6 +53,7 @@ class Scene:
 
     def flips(self) -> list[Sight]:
         """The states in which the live Service was first seen, and then with another colour each time."""
+        self.seen.catch_up("services")
         found: list[Sight] = []
         for sight in self.seen.all("services"):
             if is_live(sight.object) and not (found and selected(found[-1].object) == selected(sight.object)):

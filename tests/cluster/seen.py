@@ -59,15 +59,14 @@ class Seen:
     """Watches from when it is entered."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        self._where = KubernetesTargets.from_kubeconfig(kubeconfig)
+        self._where, self._namespace = KubernetesTargets.from_kubeconfig(kubeconfig), namespace
         self._changed = threading.Condition()
         self._sights: list[Sight] = []
         self._calls: list[tuple[Kind, Callable[[Object], bool], Callable[[], None]]] = []
         self._stopped = threading.Event()
-        self._sockets: dict[Kind, socket.socket] = {}
+        self._sockets: set[socket.socket] = set()
         self._threads = [
-            threading.Thread(target=self._follow, args=(kind, path(namespace)), name=f"sees {kind}", daemon=True)
-            for kind, path in KINDS.items()
+            threading.Thread(target=self._follow, args=(kind,), name=f"sees {kind}", daemon=True) for kind in KINDS
         ]
 
     def __enter__(self) -> Self:
@@ -77,7 +76,7 @@ class Seen:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stopped.set()
-        for open_ in list(self._sockets.values()):
+        for open_ in tuple(self._sockets):
             with suppress(OSError):
                 open_.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -110,6 +109,19 @@ class Seen:
         self.until(lambda: bool(found()), f"such a state of {kind}, after revision {begin}", 20)
         return found()[0]
 
+    def catch_up(self, kind: Kind) -> None:
+        """Wait until everything was seen that the API server knows of a kind by now: only then can be said what was
+        not seen.
+        """
+        (listed,) = self._ask(KINDS[kind](self._namespace))
+        there = {item["metadata"]["name"]: int(item["metadata"]["resourceVersion"]) for item in listed["items"]}
+
+        def caught_up() -> bool:
+            seen = {sight.name: sight.revision for sight in self.all(kind)}
+            return all(seen.get(name, 0) >= revision for name, revision in there.items())
+
+        self.until(caught_up, f"the watch of {kind} to catch up", 20)
+
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def until(
@@ -134,16 +146,16 @@ class Seen:
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
-    def _follow(self, kind: Kind, path: str) -> None:
-        version = ""
+    def _follow(self, kind: Kind) -> None:
+        path, version = KINDS[kind](self._namespace), ""
         while not self._stopped.is_set():
             with suppress(OSError, HTTPException, ValueError, KeyError):
                 if not version:
-                    (listed,) = self._ask(kind, path)
+                    (listed,) = self._ask(path)
                     for item in listed["items"]:
                         self._note(kind, item, deleted=False)
                     version = listed["metadata"]["resourceVersion"]
-                for event in self._ask(kind, f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=300"):
+                for event in self._ask(f"{path}?watch=true&resourceVersion={version}&timeoutSeconds=300"):
                     if event["type"] == "ERROR":
                         version = ""
                         break
@@ -151,15 +163,15 @@ class Seen:
                     self._note(kind, event["object"], deleted=event["type"] == "DELETED")
             self._stopped.wait(RETRY_AFTER)
 
-    def _ask(self, kind: Kind, path: str) -> Iterator[dict[str, Any]]:
+    def _ask(self, path: str) -> Iterator[dict[str, Any]]:
         """The JSON documents of one answer, a line each."""
         server = urlsplit(self._where.api_server)
         context = ssl.create_default_context(cafile=str(self._where.ca_file))
         connection = HTTPSConnection(server.hostname or "", server.port or 443, timeout=DEADLINE, context=context)
+        connection.connect()
+        opened = connection.sock
         try:
-            connection.connect()
-            if connection.sock is not None:
-                self._sockets[kind] = connection.sock
+            self._sockets.add(opened)
             connection.request("GET", path, headers={"Authorization": f"Bearer {self._where.token}"})
             with connection.getresponse() as answer:
                 if answer.status != 200:
@@ -167,7 +179,7 @@ class Seen:
                 for line in answer:
                     yield json.loads(line)
         finally:
-            self._sockets.pop(kind, None)
+            self._sockets.discard(opened)
             connection.close()
 
     def _note(self, kind: Kind, found: Object, *, deleted: bool) -> None:

@@ -6,7 +6,6 @@ instead, and waits for it where it is bound to come.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -214,28 +213,21 @@ class Then:
     def the_services_went(self, *flips: tuple[str, str]) -> None:
         """The selectors of these Services were moved to these colours, in this order, and nothing else was."""
         names = {name for name, _ in flips}
-
-        def went() -> list[tuple[str, str]]:
-            colors, found = dict.fromkeys(names, "blue"), []
-            for sight in self._scene.seen.all("services"):
-                color = selected(sight.object)
-                if sight.name in names and colors[sight.name] != color:
-                    colors[sight.name] = color
-                    found.append((sight.name, color))
-            return found
-
-        self._scene.seen.until(lambda: len(went()) >= len(flips), "the last flip to be seen", 10, self._scene.told)
-        assert went() == list(flips)
+        colors, went = dict.fromkeys(names, "blue"), []
+        self._scene.seen.catch_up("services")
+        for sight in self._scene.seen.all("services"):
+            color = selected(sight.object)
+            if sight.name in names and colors[sight.name] != color:
+                colors[sight.name] = color
+                went.append((sight.name, color))
+        assert went == list(flips)
 
     def each_flip_found_ready_pods(self) -> None:
         """Whenever the selector was moved, the colour that it was moved to had ready pods (S1)."""
-        for sight in self._scene.flips()[1:]:
-            # The pods' states are seen by a watch of their own, which may come later than that of the Services.
-            self._scene.seen.until(
-                functools.partial(self._found_ready_pods, sight),
-                f"a ready pod for the flip to {selected(sight.object)}",
-                20,
-            )
+        flips = self._scene.flips()[1:]
+        self._scene.seen.catch_up("pods")
+        for flip in flips:
+            assert self._found_ready_pods(flip), f"no pod of {selected(flip.object)} was ready when traffic moved there"
 
     def _found_ready_pods(self, flip: Sight) -> bool:
         pods: dict[str, Object] = {}
@@ -298,9 +290,14 @@ class Then:
 
     def the_replicas_flipped(self, times: int) -> None:
         """All replicas, which must be alive since before the first flip, have counted so many flips together."""
-        scene = self._scene
-        counts = scene.daemon.metric("watcher_flips_total")
-        assert len(counts) == len(scene.daemon.pods()), counts
+        daemon = self._scene.daemon
+        counts: dict[str, float] = {}
+
+        def all_answer() -> bool:
+            counts.update(daemon.metric("watcher_flips_total"))
+            return counts.keys() == daemon.pods().keys()
+
+        until(all_answer, "every replica to tell its flips", 30, lambda: str(counts))
         assert sum(counts.values()) == times, counts
 
     def it_does_nothing(self, replica: str) -> None:

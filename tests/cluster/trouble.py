@@ -125,7 +125,12 @@ class Trouble:
     def nobody_leads(self) -> None:
         """Each replica has given up by its own clock."""
         daemon = self._scene.daemon
-        until(lambda: not any(daemon.metric("watcher_leads").values()), "every replica to give up", 30)
+
+        def all_gave_up() -> bool:
+            leads = daemon.metric("watcher_leads")
+            return leads.keys() == daemon.pods().keys() and not any(leads.values())
+
+        until(all_gave_up, "every replica to give up", 30)
 
     def the_network_heals(self) -> None:
         while self._scene.cut_off:
