@@ -15,8 +15,8 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.scenarios.conftest import Led
-from tests.support.acting import GOOD, watcher
-from tests.support.proxy import drop_answer
+from tests.support.acting import GOOD, until, watcher
+from tests.support.proxy import Exchange, drop_answer, refuse
 from watcher.adapters.children import spawn
 from watcher.core.release import Phase
 from watcher.demo.platform.manifests import APPLICATION
@@ -81,6 +81,34 @@ def test_two_replicas_count_each_thing_once_also_when_the_other_one_goes_on(
         assert shown(other, "watcher_deployments_total") == 0, "what another one counted is not counted again"
         assert shown(other, "watcher_deployment_failures_total") == 1
         assert shown(other, "watcher_flips_total", direction="back", reason="manual") == 1
+
+
+def test_one_that_is_no_longer_the_leader_counts_nothing_of_what_the_next_one_does(
+    led: Callable[..., Led], tmp_path: Path
+) -> None:
+    found = led(rules=False, approval="beforeSwitch")
+    stage, first = found.stage, found.stage.page
+    waits = Phase.AWAITING_APPROVAL.value
+
+    def answer_late(exchange: Exchange) -> None:
+        answer = exchange.fetch()
+        found.proxy.on("GET", r"/leases/[^/]+$", refuse(500), times=0)
+        until(lambda: shown(first, "watcher_releases", phase=waits) == 1, "the first one to see how it went on", 60)
+        exchange.send(*answer)
+
+    late = found.proxy.on("PATCH", r"/releases/[^/]+/status$", answer_late, body='"Testing"')
+    stage.wait_for(lambda: ready(first) and shown(first, "watcher_leads") == 1, "the first one to lead", 60)
+    with second(stage, tmp_path / "config", tmp_path / "second.log") as other:
+        stage.wait_for(lambda: ready(other), "the second one", 60)
+        stage.follow(stage.release(GOOD), lambda r: r.phase.value == waits, 60, "the approval to be asked for")
+        assert late.struck.is_set()
+
+        def counted(phase: str) -> list[float]:
+            return [shown(page, "watcher_release_phase_transitions_total", phase=phase) for page in (first, other)]
+
+        stage.wait_for(lambda: counted("Testing") == [1, 0], "the late answer to be counted", 30)
+        stage.wait_for(lambda: counted(waits)[1] == 1, "what the second one did to be counted", 30)
+        assert counted(waits) == [0, 1]
 
 
 def test_what_was_written_although_no_answer_came_is_counted_once(led: Callable[..., Led]) -> None:

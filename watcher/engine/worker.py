@@ -117,10 +117,12 @@ class Workers:
 
     def run(self, key: Key) -> None:
         """Take steps until nothing changes any more. Only the leader does (S6)."""
-        if not self._elsewhere.leads():
-            return
         refused = 0
         for _ in range(STEPS):
+            if not self._elsewhere.leads():
+                # Also in the middle of a run: what is new from here on may be the next one's doing, and its to count.
+                self._forget(key)
+                return
             release = self._caches.release(*key)
             last = self._last.get(key)
             if last is not None and (release is None or release.uid != last.uid):
