@@ -12,7 +12,7 @@ from watcher.demo.cluster import jsonpath
 from watcher.demo.cluster.errors import ApiError
 from watcher.demo.cluster.patch import json_patch, merge_patch, same
 from watcher.demo.cluster.pod_table import pod_status
-from watcher.demo.cluster.resources import CONFIG_MAP
+from watcher.demo.cluster.resources import CONFIG_MAP, SECRET
 from watcher.demo.cluster.selectors import label_selector, labels_match
 from watcher.demo.cluster.store import HISTORY, Conflict, Gone, Store
 from watcher.demo.cluster.strategic import strategic_merge
@@ -259,5 +259,33 @@ def test_waiting_ends_with_the_next_change(store: Store) -> None:
         assert not waiting.done()
         store.delete(CONFIG_MAP, "n", "a")
         await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(scenario())
+
+
+def test_a_listener_is_woken_by_what_concerns_it_and_by_nothing_else(store: Store) -> None:
+    store.register(SECRET)
+
+    async def scenario() -> None:
+        with store.listening(CONFIG_MAP, "n") as near, store.listening(CONFIG_MAP) as everywhere:
+            waiting = [asyncio.ensure_future(listener.wait()) for listener in (near, everywhere)]
+            store.create(SECRET, {"metadata": {"name": "a", "namespace": "n"}})
+            await asyncio.sleep(0)
+            assert [one.done() for one in waiting] == [False, False]
+
+            store.create(CONFIG_MAP, {"metadata": {"name": "a", "namespace": "elsewhere"}})
+            elsewhere = store.version
+            await asyncio.wait_for(waiting[1], 5)
+            assert not waiting[0].done()
+
+            store.delete(CONFIG_MAP, "n", "a")
+            await asyncio.wait_for(waiting[0], 5)
+            assert (near.take(), everywhere.take()) == (store.version, elsewhere), "the first that it has not taken"
+            assert (near.take(), everywhere.take()) == (None, None)
+
+            waiting = [asyncio.ensure_future(listener.wait()) for listener in (near, everywhere)]
+            store.unregister(CONFIG_MAP)
+            await asyncio.wait_for(asyncio.gather(*waiting), 5)
+            assert (near.take(), everywhere.take()) == (None, None)
 
     asyncio.run(scenario())

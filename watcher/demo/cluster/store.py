@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar, cast
@@ -72,6 +73,34 @@ class Change:
     """The state before it: a watch with a selector needs both to know whether the object came or went."""
 
 
+class Listener:
+    """Somebody whom only the changes of one kind concern: what else happens does not wake it."""
+
+    def __init__(self) -> None:
+        self.first: int | None = None
+        """The version of the first change that it has not taken yet."""
+        self._woken = asyncio.Event()
+
+    def hear(self, version: int) -> None:
+        if self.first is None:
+            self.first = version
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Let it look, although no object has changed."""
+        self._woken.set()
+
+    def take(self) -> int | None:
+        """The version of the first change since the last time, if there was one."""
+        first, self.first = self.first, None
+        self._woken.clear()
+        return first
+
+    async def wait(self) -> None:
+        """Return as soon as there is something to take, or somebody wakes it."""
+        await self._woken.wait()
+
+
 class Store:
     """All objects, by (group, plural), namespace and name. `now` is the clock for timestamps."""
 
@@ -82,6 +111,7 @@ class Store:
         self._latest: dict[tuple[str, str], int] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
         self._changed = asyncio.Event()
+        self._listeners: defaultdict[tuple[tuple[str, str], str | None], set[Listener]] = defaultdict(set)
         self._kinds: dict[tuple[str, str], Kind] = {}
 
     # -- kinds --------------------------------------------------------------------------------------------------
@@ -94,6 +124,10 @@ class Store:
     def unregister(self, kind: Kind) -> None:
         self._kinds.pop(kind.key, None)
         self._objects.pop(kind.key, None)
+        for (key, _), listeners in self._listeners.items():
+            if key == kind.key:
+                for listener in listeners:
+                    listener.wake()
 
     def serves(self, kind: Kind) -> bool:
         return kind.key in self._kinds
@@ -242,6 +276,19 @@ class Store:
         while self._version <= version:
             await self._changed.wait()
 
+    @contextmanager
+    def listening(self, kind: Kind, namespace: str | None = None) -> Iterator[Listener]:
+        """Listen to changes of one kind, in one namespace or (None) in all."""
+        listener = Listener()
+        where = (kind.key, namespace)
+        self._listeners[where].add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners[where].discard(listener)
+            if not self._listeners[where]:
+                del self._listeners[where]
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _mark(self, body: Object) -> None:
@@ -277,6 +324,9 @@ class Store:
         self._history.append(Change(type_, self._version, kind, clone(new), before))
         self._changed.set()
         self._changed = asyncio.Event()
+        for heard_in in {None, where[0]}:
+            for listener in self._listeners.get((kind.key, heard_in), ()):
+                listener.hear(self._version)
         return clone(new)
 
 

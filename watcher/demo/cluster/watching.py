@@ -12,7 +12,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from watcher.demo.cluster.crd import Resource
 from watcher.demo.cluster.errors import ApiError, from_store
 from watcher.demo.cluster.rendering import Form, render_bookmark, render_event
 from watcher.demo.cluster.selectors import Selection
-from watcher.demo.cluster.store import Change, Gone, Object, Store
+from watcher.demo.cluster.store import Change, Gone, Listener, Object, Store
 
 BOOKMARK_EVERY = 30.0
 """Seconds between bookmarks, for clients that asked for them."""
@@ -46,10 +46,13 @@ class Watches:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._stopping = asyncio.Event()
+        self._listeners: set[Listener] = set()
 
     def stop(self) -> None:
         """End every watch now, and every later one after its initial list."""
         self._stopping.set()
+        for listener in self._listeners:
+            listener.wake()
 
     @property
     def stopping(self) -> asyncio.Event:
@@ -77,36 +80,45 @@ class Watches:
         yield b"".join(writer.event("ADDED", obj) for obj in first)
         if request.initial_events and request.bookmarks:
             yield writer.bookmark(version, initial=True)
-        marked = time.monotonic()
+        with self._listening(request) as listener:
+            listener.hear(version + 1)
+            async for lines in self._follow(request, writer, listener, deadline):
+                yield lines
+
+    async def _follow(
+        self, request: WatchRequest, writer: _Writer, listener: Listener, deadline: float
+    ) -> AsyncIterator[bytes]:
+        kind, marked = request.resource.kind, time.monotonic()
         while True:
-            try:
-                changes = self._store.since(version)
-            except Gone as gone:
-                yield _line({"type": "ERROR", "object": _status(from_store(gone, request.resource.kind, ""))})
-                return
-            if changes:
-                version = changes[-1].version
+            unseen = listener.take()
+            if unseen is not None:
+                try:
+                    changes = self._store.since(unseen - 1)
+                except Gone as gone:
+                    yield _line({"type": "ERROR", "object": _status(from_store(gone, kind, ""))})
+                    return
                 if lines := b"".join(writer.changes(changes)):
                     yield lines
             now = time.monotonic()
-            if self._stopping.is_set() or now >= deadline or not self._store.serves(request.resource.kind):
+            if self._stopping.is_set() or now >= deadline or not self._store.serves(kind):
                 return
             if request.bookmarks and now - marked >= BOOKMARK_EVERY:
                 marked = now
-                yield writer.bookmark(version, initial=False)
+                seen = self._store.version if listener.first is None else listener.first - 1
+                yield writer.bookmark(seen, initial=False)
             wake = min(deadline, marked + BOOKMARK_EVERY) if request.bookmarks else deadline
-            await self._wait(version, max(0.0, wake - now))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, wake - now)):
+                    await listener.wait()
 
-    async def _wait(self, version: int, seconds: float) -> None:
-        """Until there is a change, the server stops, or the time is up."""
-        waits = {asyncio.ensure_future(self._store.wait(version)), asyncio.ensure_future(self._stopping.wait())}
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waits:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+    @contextmanager
+    def _listening(self, request: WatchRequest) -> Iterator[Listener]:
+        with self._store.listening(request.resource.kind, request.selection.namespace) as listener:
+            self._listeners.add(listener)
+            try:
+                yield listener
+            finally:
+                self._listeners.discard(listener)
 
 
 class _Writer:
