@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Protocol
 
 from prometheus_client import generate_latest
@@ -54,15 +55,20 @@ def api_routes(served: Served, limits: Limits | None = None) -> list[BaseRoute]:
     for operation in OPERATIONS:
         paths.setdefault(operation.path, []).append(operation)
     endpoints = {path: Endpoint(gate, target, operations) for path, operations in paths.items()}
-    described = json.dumps(document(OPERATIONS))
 
     async def openapi(_: Request) -> Response:
-        return Response(described, media_type="application/json")
+        return Response(await asyncio.to_thread(_described), media_type="application/json")
 
     return [
         Route(DOCUMENT, openapi),
         *(Route(path, endpoint, methods=endpoint.methods) for path, endpoint in endpoints.items()),
     ]
+
+
+@cache
+def _described() -> str:
+    """The OpenAPI document. Made when it is first asked for: a start need not wait for it."""
+    return json.dumps(document(OPERATIONS))
 
 
 def create_app(shown: Shown, api: Sequence[BaseRoute] = ()) -> Starlette:
