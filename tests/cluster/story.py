@@ -266,7 +266,7 @@ class Then:
         def found() -> list[Notification]:
             return [n for n in received(self._scene.notified, self._scene.namespace) if n.reason == reason]
 
-        until(lambda: bool(found()), f"a notification for {reason}", 20)
+        until(lambda: bool(found()), f"a notification for {reason}", 60)
         first, *more = found()
         assert [n for n in more if n.key == first.key] == [], "it was told twice"
         return first

@@ -106,6 +106,8 @@ class Scene:
         self._waits: dict[str, float] = {}
         self._watched: dict[tuple[str, datetime | None], float] = {}
         self._hindered = clock.seconds
+        self._led: set[str] = set()
+        """Who led when it was judged last."""
         self._last_spoilt = clock.seconds
         self._broken = False
 
@@ -315,8 +317,9 @@ class Scene:
     def _judge_watch(self) -> None:
         """S5, S8: what was breached in a watch leads back, whoever was away meanwhile, and however it looks by now."""
         leads = [life for life in self.lives if life.daemon.leads()]
+        before, self._led = self._led, {life.name for life in leads}
         hindered = (
-            not leads
+            not self._led & before  # who has just won the lead may not know yet
             or self._last_spoilt == self.clock.seconds
             or self.outside.metrics not in ("up", "slow")
             or any(life.behind() for life in leads)

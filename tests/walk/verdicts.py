@@ -68,10 +68,13 @@ def _verdict(scene: Scene, story: Story) -> Iterator[str]:
         seen = [at for at in due if spoke(history, at)]
         if len(seen) < max(3, len(due) / 2):
             yield f"S7: {release.name} completed although only {len(seen)} of {len(due)} evaluations saw anything"
-    elif status.rollback and status.rollback.code == ERRORS:
-        due = list(times(status.switched_at, min(status.watch_until, status.rollback.at)))
-        if not any(breached(history, at) for at in due):
-            yield f"S7: {release.name} went back for a breach that Prometheus does not know"
+    elif (
+        status.rollback
+        and status.rollback.code == ERRORS
+        # A watch that is held, or waits for a last look that sees, goes on beyond its end.
+        and not any(breached(history, at) for at in times(status.switched_at, status.rollback.at))
+    ):
+        yield f"S7: {release.name} went back for a breach that Prometheus does not know"
 
 
 def _quarantine(stories: list[Story]) -> Iterator[str]:
