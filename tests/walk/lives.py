@@ -130,7 +130,7 @@ class Life:
             },
             "secrets": {"directory": str(secrets)},
             "lease": {"namespace": journal.namespace, "duration": f"{LEASE}s"},
-            "notifications": [{"name": "team", "url": f"{outside.url}/told/{name}/{SECRET}"}],
+            "notifications": [{"name": "team", "url": f"{outside.url}/told/{journal.namespace}.{name}/{SECRET}"}],
         }
         (own / "watcher.yaml").write_text(json.dumps(settings), "utf-8")
         self.proxy = Proxy(cluster.kubeconfig)

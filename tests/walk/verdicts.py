@@ -109,9 +109,9 @@ def _told(scene: Scene, stories: list[Story], log: Path) -> Iterator[str]:
     said. Who has lost the lead and wins it again tells what nobody could note as told.
     """
     heard = Counter((d.life, d.key) for d in scene.outside.deliveries if d.status == 200)
-    terms = {life.name: life.terms() for life in scene.every_life()}
+    terms = {f"{scene.namespace}.{life.name}": life.terms() for life in scene.every_life()}
     for (life, key), count in heard.items():
-        if count > max(1, terms.get(life, 1)):  # one of an earlier scene may have the same name, and dies slowly
+        if life in terms and count > max(1, terms[life]):  # one of an earlier scene dies slowly, and still tells
             yield f"S11: {life} told {key} {count} times, and was answered 200 each time; it led {terms[life]} times"
     for _ in range(LOOKS):
         untold = list(_untold(scene, stories))
