@@ -217,6 +217,14 @@ def test_nobody_outside_holds_an_object_of_the_store(store: Store) -> None:
     assert store.get(CONFIG_MAP, "n", "a")["metadata"]["name"] == "a"
 
 
+def test_what_stands_in_two_places_is_copied_twice(store: Store) -> None:
+    labels = {"app": "web"}
+    body = {"metadata": {"name": "b", "namespace": "n", "labels": labels, "annotations": labels}}
+    made = store.create(CONFIG_MAP, body)
+    made["metadata"]["labels"]["app"] = "changed"
+    assert made["metadata"]["annotations"] == {"app": "web"}
+
+
 def test_a_stale_write_is_refused_and_a_same_one_makes_no_change(store: Store) -> None:
     stale = store.get(CONFIG_MAP, "n", "a")
     assert store.replace(CONFIG_MAP, stale)["metadata"]["resourceVersion"] == stale["metadata"]["resourceVersion"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import marshal
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,13 +30,14 @@ HISTORY = 4096
 Json = TypeVar("Json")
 
 
+UNSHARED = 2
+"""The version of marshal's format that copies what stands in two places twice."""
+
+
 def clone(value: Json) -> Json:
-    """Copy JSON data: what copy.deepcopy does, several times faster, because JSON has no cycles and no shared parts."""
-    if isinstance(value, dict):
-        return cast(Json, {key: clone(item) for key, item in value.items()})
-    if isinstance(value, list):
-        return cast(Json, [clone(item) for item in value])
-    return value
+    """Copy JSON data: what copy.deepcopy does, many times faster."""
+    data: Any = value
+    return cast(Json, marshal.loads(marshal.dumps(data, UNSHARED)))  # noqa: S302 - written a moment ago
 
 
 class StoreError(Exception):
