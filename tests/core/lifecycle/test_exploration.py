@@ -26,6 +26,7 @@ def test_without_trouble_a_release_completes_or_fails_before_any_traffic_moves()
     assert found.endings == {(Phase.COMPLETED, GREEN), (Phase.FAILED, ())}
 
 
+@pytest.mark.exhaustive
 def test_one_trouble_anywhere_and_every_release_still_ends_right() -> None:
     found = explore(beginning(1))
     assert found.nodes > 5000
@@ -40,6 +41,7 @@ def test_one_trouble_anywhere_and_every_release_still_ends_right() -> None:
     }
 
 
+@pytest.mark.exhaustive
 def test_two_troubles_from_the_switch_on_and_every_release_still_ends_right() -> None:
     found = explore(at_the_switch(2))
     assert found.nodes > 10_000
@@ -55,6 +57,7 @@ def test_two_troubles_from_the_switch_on_and_every_release_still_ends_right() ->
     assert {flips for _, flips in found.endings} == {(), GREEN, BACK}
 
 
+@pytest.mark.exhaustive
 def test_two_troubles_around_a_rollback_by_hand_and_it_still_ends_right() -> None:
     found = explore(beginning(2, by_hand=True))
     assert found.nodes > 1000
@@ -62,6 +65,7 @@ def test_two_troubles_around_a_rollback_by_hand_and_it_still_ends_right() -> Non
     assert phases == {Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABORTED}
 
 
+@pytest.mark.exhaustive
 def test_one_trouble_anywhere_and_every_autoscaler_gets_back_what_people_gave_it() -> None:
     found = explore(autoscaled(1))
     assert found.nodes > 1000

@@ -303,6 +303,7 @@ def test_whatever_happens_once_an_observed_flip_is_never_undone_unasked() -> Non
     }
 
 
+@pytest.mark.exhaustive
 def test_whatever_happens_twice_around_an_enforced_flip_it_ends_right() -> None:
     found = explore(beginning("enforce", 2))
     assert found.endings == {

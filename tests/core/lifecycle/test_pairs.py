@@ -341,6 +341,7 @@ def test_without_trouble_both_pairs_complete_or_fail_together() -> None:
     assert explore(beginning(0, two=True)).endings == {(Phase.COMPLETED, FORTH), (Phase.FAILED, ())}
 
 
+@pytest.mark.exhaustive
 def test_one_trouble_from_the_switch_on_and_no_two_pairs_are_left_on_different_colours() -> None:
     found = explore(at_the_switch(1, two=True))
     assert found.nodes > 3000
@@ -348,6 +349,7 @@ def test_one_trouble_from_the_switch_on_and_no_two_pairs_are_left_on_different_c
     assert {phase for phase, flips in found.endings if flips == ("green",)} == {Phase.SUPERSEDED}
 
 
+@pytest.mark.exhaustive
 def test_one_trouble_around_a_rollback_by_hand_of_two_pairs_and_it_still_ends_right() -> None:
     found = explore(beginning(1, by_hand=True, two=True))
     assert {phase for phase, _ in found.endings} >= {Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABORTED}
