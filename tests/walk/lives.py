@@ -196,8 +196,7 @@ class Life:
         )
 
     def _latest(self, kind: Kind) -> int:
-        found = self._cluster.store._objects.get(kind.key, {})
-        own = [body for (space, _), body in list(found.items()) if space == self._namespace]
+        own = list(self._cluster.store._objects.get(kind.key, {}).get(self._namespace, {}).values())
         return max((int(body["metadata"]["resourceVersion"]) for body in own), default=0)
 
 

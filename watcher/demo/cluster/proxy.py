@@ -122,11 +122,9 @@ class Proxy:
             service = self._with_address(service)
         wanted: dict[tuple[str, int], list[Endpoint]] = {}
         if service is not None and service["spec"].get("clusterIP") not in (None, "", "None"):
-            slices = [
-                found
-                for found in self._store.objects(ENDPOINT_SLICE, key[0])
-                if (found["metadata"].get("labels") or {}).get(SERVICE_NAME) == key[1]
-            ]
+            slices = self._store.objects(
+                ENDPOINT_SLICE, key[0], lambda row: (row["metadata"].get("labels") or {}).get(SERVICE_NAME) == key[1]
+            )
             for port in service["spec"].get("ports") or ():
                 if port.get("protocol", "TCP") == "TCP":
                     where = (service["spec"]["clusterIP"], int(port["port"]))

@@ -108,7 +108,7 @@ class Store:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self._objects: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
+        self._objects: dict[tuple[str, str], dict[str, dict[str, Object]]] = {}
         self._version = 1
         self._latest: dict[tuple[str, str], int] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
@@ -160,17 +160,24 @@ class Store:
         return clone(self._find(kind, namespace, name))
 
     def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        found = self._objects.get(kind.key, {}).get((namespace if kind.namespaced else "", name))
+        found = self._objects.get(kind.key, {}).get(namespace if kind.namespaced else "", {}).get(name)
         return clone(found) if found is not None else None
 
-    def objects(self, kind: Kind, namespace: str | None = None) -> list[Object]:
-        """All objects of a kind, in one namespace or (None) in all, ordered by namespace and name."""
-        rows = self._objects.get(kind.key, {}).items()
-        return [clone(found) for _, found in sorted(row for row in rows if namespace in (None, row[0][0]))]
+    def objects(
+        self, kind: Kind, namespace: str | None = None, where: Callable[[Object], object] = lambda _: True
+    ) -> list[Object]:
+        """The objects of a kind, in one namespace or (None) in all, ordered by namespace and name.
+
+        `where` chooses among them. It sees what is stored, uncopied, and changes nothing.
+        """
+        spaces = self._objects.get(kind.key, {})
+        chosen = sorted(spaces) if namespace is None else [namespace]
+        rows = [row for space in chosen for _, row in sorted(spaces.get(space, {}).items())]
+        return [clone(row) for row in rows if where(row)]
 
     def each(self, kind: Kind) -> Iterable[Object]:
         """All objects of a kind in no order, not copied: for whoever looks at many of them and changes none."""
-        return self._objects.get(kind.key, {}).values()
+        return (row for rows in self._objects.get(kind.key, {}).values() for row in rows.values())
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -181,7 +188,7 @@ class Store:
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + uuid.uuid4().hex[:5]
         namespace = meta.get("namespace", "") if kind.namespaced else ""
-        if (namespace, meta["name"]) in self._objects[kind.key]:
+        if meta["name"] in self._objects[kind.key].get(namespace, {}):
             raise AlreadyExists(f'{resource_name(kind)} "{meta["name"]}" already exists')
         meta["uid"] = meta.get("uid") or str(uuid.uuid4())
         meta["creationTimestamp"] = self.timestamp()
@@ -299,7 +306,7 @@ class Store:
 
     def _find(self, kind: Kind, namespace: str, name: str) -> Object:
         try:
-            return self._objects[kind.key][(namespace if kind.namespaced else "", name)]
+            return self._objects[kind.key][namespace if kind.namespaced else ""][name]
         except KeyError:
             raise NotFound(f'{resource_name(kind)} "{name}" not found') from None
 
@@ -318,15 +325,18 @@ class Store:
         self._version += 1
         self._latest[kind.key] = self._version
         meta["resourceVersion"] = str(self._version)
-        where = (meta.get("namespace", "") if kind.namespaced else "", meta["name"])
-        if type_ == "DELETED":
-            del self._objects[kind.key][where]
+        namespace = meta.get("namespace", "") if kind.namespaced else ""
+        rows = self._objects[kind.key].setdefault(namespace, {})
+        if type_ != "DELETED":
+            rows[meta["name"]] = new
+        elif len(rows) > 1:
+            del rows[meta["name"]]
         else:
-            self._objects[kind.key][where] = new
+            del self._objects[kind.key][namespace]
         self._history.append(Change(type_, self._version, kind, clone(new), before))
         self._changed.set()
         self._changed = asyncio.Event()
-        for heard_in in {None, where[0]}:
+        for heard_in in {None, namespace}:
             for listener in self._listeners.get((kind.key, heard_in), ()):
                 listener.hear(self._version)
         return clone(new)

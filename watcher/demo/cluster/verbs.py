@@ -99,7 +99,7 @@ class Verbs:
             raise bad_request(f"invalid resource version: {error}") from None
         if wanted > self.store.version:
             raise _too_large(wanted, self.store.version)
-        found = [obj for obj in self.store.objects(target.resource.kind, target.namespace) if selection.matches(obj)]
+        found = self.store.objects(target.resource.kind, target.namespace, selection.matches)
         version = str(self.store.version)
         if query.get("continue"):
             version, after = _read_token(query["continue"])

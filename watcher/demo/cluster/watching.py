@@ -64,7 +64,7 @@ class Watches:
         start = self._store.version
         if request.version is None:
             kind, namespace = request.resource.kind, request.selection.namespace
-            first = [obj for obj in self._store.objects(kind, namespace) if request.selection.matches(obj)]
+            first = self._store.objects(kind, namespace, request.selection.matches)
         else:
             start = request.version
             try:

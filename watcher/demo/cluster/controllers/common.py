@@ -35,8 +35,8 @@ def controller_of(found: Object) -> Object | None:
 def owned(store: Store, kind: Kind, owner: Object) -> list[Object]:
     """Objects of a kind that `owner` controls."""
     uid = owner["metadata"]["uid"]
-    candidates = store.objects(kind, owner["metadata"].get("namespace", ""))
-    return [found for found in candidates if (controller_of(found) or {}).get("uid") == uid]
+    namespace = owner["metadata"].get("namespace", "")
+    return store.objects(kind, namespace, lambda found: (controller_of(found) or {}).get("uid") == uid)
 
 
 def claimed(store: Store, kind: Kind, owner: Object) -> list[Object]:

@@ -37,19 +37,18 @@ class EndpointSlices:
         elif change.kind == POD:
             versions = [change.object, *([change.before] if change.before else [])]
             labels = [version["metadata"].get("labels") or {} for version in versions]
-            for service in self._store.objects(SERVICE, meta["namespace"]):
-                if any(selects(service, found) for found in labels):
-                    yield (meta["namespace"], service["metadata"]["name"])
+            for service in self._store.objects(
+                SERVICE, meta["namespace"], lambda row: any(selects(row, found) for found in labels)
+            ):
+                yield (meta["namespace"], service["metadata"]["name"])
 
     def reconcile(self, key: Key) -> float | None:
         service = self._store.find(SERVICE, *key)
         if service is None or terminating(service) or not service["spec"].get("selector"):
             return None
-        pods = [
-            pod
-            for pod in self._store.objects(POD, key[0])
-            if selects(service, pod["metadata"].get("labels") or {}) and addressable(pod)
-        ]
+        pods = self._store.objects(
+            POD, key[0], lambda pod: selects(service, pod["metadata"].get("labels") or {}) and addressable(pod)
+        )
         ports = slice_ports(service, pods)
         publish = bool(service["spec"].get("publishNotReadyAddresses"))
         content = {
