@@ -25,7 +25,7 @@ test: setup ## Lint, types, layers, and all tests of tiers 1 and 2
 test-cluster: ## Tier 3: the image in a real Kubernetes, built and started here (root; 20 minutes the first time)
 	@scripts/test-cluster
 
-faults: ## Strike each request that the daemon makes and each of its surroundings; walk at random (14 minutes)
+faults: ## Strike each request that the daemon makes and each of its surroundings; walk at random (11 minutes)
 	@scripts/faults $(if $(ONLY),--only "$(ONLY)")
 
 soak: setup ## 200 Releases one after another: what the daemon holds afterwards that it did not before (2 minutes)
