@@ -42,9 +42,8 @@ class Autoscalers:
         if change.kind == AUTOSCALER:
             yield (meta["namespace"], meta["name"])
         elif change.kind == DEPLOYMENT:
-            for scaler in self._store.objects(AUTOSCALER, meta["namespace"]):
-                if _target(scaler) == meta["name"]:
-                    yield (meta["namespace"], scaler["metadata"]["name"])
+            for scaler in self._store.objects(AUTOSCALER, meta["namespace"], lambda row: _target(row) == meta["name"]):
+                yield (meta["namespace"], scaler["metadata"]["name"])
 
     def reconcile(self, key: Key) -> float | None:
         scaler = self._store.find(AUTOSCALER, *key)

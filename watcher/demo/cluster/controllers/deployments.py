@@ -51,9 +51,10 @@ class Deployments:
                 yield (meta["namespace"], owner["name"])
         elif change.kind == POD and change.type == "DELETED":
             # A Recreate waits for the last old pod to be gone, which its ReplicaSet's counts do not show.
-            for deployment in self._store.objects(DEPLOYMENT, meta["namespace"]):
-                if matches(deployment["spec"]["selector"], meta.get("labels") or {}):
-                    yield (meta["namespace"], deployment["metadata"]["name"])
+            for deployment in self._store.objects(
+                DEPLOYMENT, meta["namespace"], lambda row: matches(row["spec"]["selector"], meta.get("labels") or {})
+            ):
+                yield (meta["namespace"], deployment["metadata"]["name"])
 
     def reconcile(self, key: Key) -> float | None:
         deployment = self._store.find(DEPLOYMENT, *key)

@@ -40,9 +40,11 @@ class ReplicaSets:
                 if owner and owner["kind"] == REPLICA_SET.kind:
                     yield (meta["namespace"], owner["name"])
             if change.type != "DELETED" and controller_of(change.object) is None:
-                for replica_set in self._store.objects(REPLICA_SET, meta["namespace"]):
-                    if matches(replica_set["spec"]["selector"], meta.get("labels") or {}):
-                        yield (meta["namespace"], replica_set["metadata"]["name"])
+                labels = meta.get("labels") or {}
+                for replica_set in self._store.objects(
+                    REPLICA_SET, meta["namespace"], lambda row: matches(row["spec"]["selector"], labels)
+                ):
+                    yield (meta["namespace"], replica_set["metadata"]["name"])
 
     def reconcile(self, key: Key) -> float | None:
         replica_set = self._store.find(REPLICA_SET, *key)
